@@ -1,0 +1,1 @@
+"""Takes a batch of jobs by delivering it: routes, templates, envelopes, breakers."""

@@ -1,0 +1,1 @@
+"""Puts jobs into River's tables."""

@@ -1,0 +1,1 @@
+"""The lane: claim, hand over, settle; leases, rescue and waking."""

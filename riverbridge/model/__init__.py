@@ -1,0 +1,1 @@
+"""Pure values and rules: jobs, states, outcomes, retries. No input or output."""

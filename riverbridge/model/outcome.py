@@ -1,0 +1,72 @@
+"""What became of one job: a value, never an exception.
+
+A taker (a sink, or later a Python job function) turns every job of a batch into one of these; the
+engine turns them into rows. Two of them leave no trace in the row, because nothing was tried that
+says anything about the job: `Unreachable` and `Misconfigured`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The sink acknowledged it (or the function returned). Row: `completed`.
+
+    receipt: where it went, for people: `orders[3]@1042` or an SQS message id.
+    """
+
+    receipt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Refused or lost for now. Row: one attempt spent, River's backoff, error appended.
+
+    ambiguous: the receiver may have it all the same (the answer was lost).
+    """
+
+    error: str
+    ambiguous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Permanent:
+    """Refused for good (too large, invalid). Row: `discarded` at once, error appended."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Nobody answered. Row: released as it was, no attempt spent. The sink's breaker opens."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Misconfigured:
+    """Credentials, rights or a missing topic or queue. Row: released as it was, no attempt spent.
+
+    The sink pauses until a probe gets through.
+    """
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Not to be worked. Row: `cancelled`, attempt spent, error appended."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """Not yet. Row: `scheduled` (`available` up to 5 s), attempt given back, `snoozes` counted."""
+
+    seconds: float
+
+
+Outcome = Delivered | Retry | Permanent | Unreachable | Misconfigured | Cancelled | Snoozed

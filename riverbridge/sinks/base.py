@@ -1,0 +1,47 @@
+"""What a sink is: something that takes messages and says of each what became of it.
+
+A sink knows nothing of jobs, routes or Postgres. `deliver` may be called by several threads at
+once; it blocks until every message has an outcome or the deadline has passed, and it returns as
+many outcomes as it got messages, in their order. It never raises for a message: an exception is a
+defect of the sink and is treated as `Retry` for the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from riverbridge.model.outcome import Outcome
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One rendered job, ready for the wire.
+
+    id: the event id, equal on every attempt; receivers deduplicate by it.
+    body: the bytes to send; None is a tombstone.
+    destination: the rendered topic or queue; "" where the sink has only one.
+    key: the rendered partition key or message group; None if the route has no key.
+    headers: names and values in order; values are text, as all sinks can carry text.
+    """
+
+    id: str
+    body: bytes | None
+    destination: str = ""
+    key: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    timestamp: datetime | None = None
+
+
+class Sink(Protocol):
+    """All that a new sink is."""
+
+    def deliver(self, messages: Sequence[Message], deadline: float) -> Sequence[Outcome]:
+        """Send `messages`; give one outcome each, in order, before `deadline` (time.monotonic)."""
+        ...
+
+    def close(self) -> None:
+        """Release connections and threads; drop what was not sent. Called once."""
+        ...

@@ -1,0 +1,28 @@
+"""River's tables, one statement a file.
+
+Each file is plain SQL for psycopg with named parameters. `/* schema */` before a table, type or
+function stands for the schema: nothing where it is left to the search path, else the quoted name
+and a dot. Values never become part of a statement.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+MARKER = "/* schema */"
+
+
+def qualifier(schema: str | None) -> str:
+    """What stands before a name: `""`, or `"schema".` with embedded quotes doubled."""
+    return "" if not schema else '"' + schema.replace('"', '""') + '".'
+
+
+@cache
+def statement(name: str, schema: str | None = None) -> bytes:
+    """The statement in `<name>.sql`, for `schema`. Read once per process.
+
+    Raises FileNotFoundError for a name that is not there.
+    """
+    text = files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    return text.replace(MARKER, qualifier(schema)).encode()

@@ -1,0 +1,1 @@
+"""Runs the statements of `riverbridge.sql` and returns values of `riverbridge.model`."""

@@ -1,0 +1,1 @@
+"""What keeps River's tables moving: the elected leader's loops."""
