@@ -1,0 +1,113 @@
+"""A batch of claimed jobs on its way to a taker and back, and the feed it came from."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from riverbridge.model.job import ClaimedJob
+from riverbridge.model.outcome import Outcome
+from riverbridge.model.retry import RetryPolicy
+
+Claiming = Literal["auto", "lock", "lease"]
+"""How jobs are held while they are out. `lock`: under the row lock, becoming leases after `hold`.
+`lease`: leased from the start. `auto`: `lock` until the taker proves slow."""
+
+
+class Batch:
+    """Jobs that are out: one outcome is owed for each.
+
+    The taker's threads call `answer`; the lane waits. After `abandon` nothing is settled any more,
+    and a taker should drop what it has not sent.
+    """
+
+    def __init__(self, jobs: Sequence[ClaimedJob], deadline: float) -> None:
+        """deadline: the time.monotonic by which the taker must have answered."""
+        self.jobs = jobs
+        self.deadline = deadline
+        self._outcomes: list[Outcome | None] = [None] * len(jobs)
+        self._open = len(jobs)
+        self._lock = threading.Lock()
+        self._answered = threading.Event()
+        self._abandoned = False
+
+    def answer(self, outcomes: Sequence[Outcome], start: int = 0) -> None:
+        """Give outcomes to the jobs from `start` on. A job's first outcome stands."""
+        with self._lock:
+            for index, outcome in enumerate(outcomes, start):
+                if self._outcomes[index] is None:
+                    self._outcomes[index] = outcome
+                    self._open -= 1
+            if self._open == 0:
+                self._answered.set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds; True once every job has its outcome."""
+        return self._answered.wait(max(0.0, timeout))
+
+    @property
+    def answered(self) -> bool:
+        """Whether every job has its outcome."""
+        return self._answered.is_set()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the taker has missed its deadline by more than a second."""
+        return not self.answered and time.monotonic() > self.deadline + 1.0
+
+    def outcomes(self) -> list[Outcome | None]:
+        """The outcomes so far, in the order of `jobs`."""
+        with self._lock:
+            return list(self._outcomes)
+
+    def open(self) -> list[int]:
+        """The places of the jobs that have no outcome yet."""
+        with self._lock:
+            return [place for place, outcome in enumerate(self._outcomes) if outcome is None]
+
+    def abandon(self) -> None:
+        """Nobody waits any more: the lane lost its hold on these rows."""
+        self._abandoned = True
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the lane has given this batch up."""
+        return self._abandoned
+
+
+class Taker(Protocol):
+    """Turns a batch into one outcome per job: a route's sinks, or Python job functions."""
+
+    def room(self) -> int:
+        """How many jobs it would take now; 0 while it is closed or busy."""
+        ...
+
+    def take(self, batch: Batch) -> None:
+        """Start on `batch` and return at once; answer it from other threads by its deadline."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """A stream of jobs that a lane claims from: a queue, the kinds taken, and how they end.
+
+    kinds, taken: LIKE patterns, and whether a job's kind must match one of them or none.
+    max_attempts: an upper limit to the rows' own.
+    delete_delivered: delivered rows are deleted instead of completed.
+    oldest: jobs scheduled before this are cancelled, not taken.
+    """
+
+    name: str
+    queue: str
+    taker: Taker
+    retry: RetryPolicy
+    kinds: tuple[str, ...] = ("%",)
+    taken: bool = True
+    max_attempts: int | None = None
+    delete_delivered: bool = False
+    claiming: Claiming = "auto"
+    oldest: datetime | None = None

@@ -1,0 +1,248 @@
+"""The lane: claim, hand over, settle, all under the row lock.
+
+    begin → claim: lock up to 1000 rows
+          → hand over: the taker delivers them (or runs their functions); one outcome per job
+          → settle: each row is written once → commit
+
+The row lock is the lease and the connection is the fence: when either end dies, Postgres gives the
+rows back and nothing was written. What is not answered within `hold` becomes leases in that same
+transaction, so that others wait for our locks at most that long. A lane is straight-line code in a
+thread of its own; it knows takers and outcomes, not sinks.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from riverbridge import telemetry
+from riverbridge.engine.batch import Batch, Feed
+from riverbridge.engine.leases import LeaseBook
+from riverbridge.engine.pace import Pace
+from riverbridge.engine.settling import SAVEPOINT, Aside, by_halves, write_locked
+from riverbridge.engine.waking import Waker
+from riverbridge.model.job import ClaimedJob
+from riverbridge.model.outcome import Cancelled, Outcome
+from riverbridge.model.settlement import LAST_ATTEMPT, Lease, Settlement, settlement
+from riverbridge.store.database import Connect, Connection, lost, open_connection, transaction
+from riverbridge.store.jobs import JobTable
+
+log = logging.getLogger(__name__)
+
+FAULT_REST = 0.2
+"""Seconds before a lane starts over after a fault."""
+
+RELEASED_REST = 0.25
+"""Seconds a feed is left alone after its taker handed jobs back as they were."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """hold: seconds a row lock is held for an answer. deadline: seconds a delivery may take.
+
+    guarded: jobs per feed that a lane serves one at a time, each as a lease, before it trusts them:
+    a process died here, and the job that killed it, if one did, is to be charged for it.
+    """
+
+    hold: float = 1.0
+    deadline: float = 10.0
+    guarded: int = 0
+
+
+class Lane:
+    """One thread, one connection; serves the feeds of its waker in turn."""
+
+    def __init__(
+        self,
+        *,
+        connect: Connect,
+        table: JobTable,
+        waker: Waker,
+        paces: Mapping[Feed, Pace],
+        aside: Aside,
+        limits: Limits,
+        byte_budget: int,
+    ) -> None:
+        self._connect = connect
+        self._table = table
+        self._waker = waker
+        self._paces = paces
+        self._aside = aside
+        self._limits = limits
+        self._byte_budget = byte_budget
+        self._leases = LeaseBook(table, aside)
+        self._guarded = dict.fromkeys(paces, limits.guarded)
+        self._turn: Feed | None = None
+        self.progress = time.monotonic()
+        """When this lane last went round (time.monotonic): readiness watches it."""
+
+    def run(self, stop: threading.Event, grace: float = 25.0) -> None:
+        """Serve until `stop`, then settle what is out, for up to `grace` seconds."""
+        while not stop.is_set():
+            connection = open_connection(self._connect, stop)
+            if connection is None:
+                break
+            try:
+                with connection:
+                    self._serve(connection, stop)
+            except psycopg.Error as error:
+                if lost(connection):
+                    log.warning("lost the connection to Postgres: %s", str(error).strip())
+                else:
+                    log.error("a statement failed, starting over: %s", str(error).strip())
+                stop.wait(FAULT_REST)
+        if self._leases:
+            self._drain(grace)
+
+    def _serve(self, connection: Connection, stop: threading.Event) -> None:
+        while not stop.is_set():
+            self.progress = time.monotonic()
+            self._leases.settle_answered(connection)
+            turn = self._waker.next(0.02 if self._leases else 0.5)
+            if turn is None:
+                continue
+            feed, room = turn
+            self._turn = feed
+            try:
+                self._cycle(connection, feed, room)
+            finally:
+                # Also after an error: a feed that is never handed back would be lost to all lanes.
+                self._claimed(full=False)
+
+    def _claimed(self, *, full: bool) -> None:
+        """Hand the feed back to the waker, once per turn: others may claim from it now."""
+        if self._turn is not None:
+            self._waker.claimed(self._turn, full=full)
+            self._turn = None
+
+    def _drain(self, grace: float) -> None:
+        until = time.monotonic() + grace
+        try:
+            with self._connect() as connection:
+                while self._leases and time.monotonic() < until:
+                    self._leases.wait(min(0.1, until - time.monotonic()))
+                    self._leases.settle_answered(connection)
+                handed_back = self._leases.hand_back(connection)
+        except psycopg.Error as error:
+            log.warning("could not settle what was out; it will be rescued: %s", str(error).strip())
+        else:
+            if handed_back:
+                log.warning("handed %d unanswered jobs back at the end of the grace", handed_back)
+
+    def _cycle(self, connection: Connection, feed: Feed, room: int) -> None:
+        """One claim and what follows."""
+        pace = self._paces[feed]
+        guarded = self._guarded[feed] > 0
+        lease_first = guarded or pace.lease_first
+        hold = self._limits.hold
+        labels = {"route": feed.name}
+        batch: Batch | None = None
+        began = time.monotonic()
+        try:
+            with transaction(connection, idle=hold + 4, total=hold + 9):
+                jobs = self._claim(connection, feed, 1 if guarded else min(pace.limit, room))
+                if not jobs:
+                    self._guarded[feed] = 0
+                    return
+                claimed = time.monotonic()
+                batch = self._hand_out(feed, jobs)
+                if lease_first:
+                    leases = self._table.lease(connection, jobs)
+                else:
+                    feed.taker.take(batch)
+                    # Sent while the batch is out: the settle below needs a place to go back to.
+                    connection.execute(SAVEPOINT)
+                    batch.wait(hold - (time.monotonic() - began))
+                    pace.delivered(time.monotonic() - claimed, leased=False)
+                    telemetry.deliver_seconds.record(time.monotonic() - claimed, labels)
+                    leases = self._settle(connection, feed, batch)
+        except BaseException:
+            if batch is not None:
+                batch.abandon()
+            raise
+        telemetry.transaction_seconds.record(time.monotonic() - began, labels)
+        if lease_first:
+            # Only now: the leases are committed, and a crash from here on is charged to them.
+            feed.taker.take(batch)
+        if leases:
+            self._leases.add(feed, batch, leases, pace if lease_first else None)
+        if guarded:
+            # One at a time: if the process dies now, this job is the one that is charged.
+            self._guarded[feed] -= 1
+            batch.wait(self._limits.deadline)
+            self._leases.settle_answered(connection)
+
+    def _claim(self, connection: Connection, feed: Feed, limit: int) -> list[ClaimedJob]:
+        began = time.monotonic()
+        pace = self._paces[feed]
+        floors, full_look = pace.floors()
+        jobs = self._table.claim(
+            connection,
+            queue=feed.queue,
+            kinds=feed.kinds,
+            taken=feed.taken,
+            floors=floors,
+            aside=self._aside.ids(),
+            limit=limit,
+            byte_budget=self._byte_budget,
+        )
+        self._claimed(full=pace.claimed(jobs, limit=limit, full_look=full_look))
+        if jobs:
+            labels = {"route": feed.name}
+            telemetry.claim_seconds.record(time.monotonic() - began, labels)
+            telemetry.batch_size.record(len(jobs), labels)
+        return jobs
+
+    def _hand_out(self, feed: Feed, jobs: Sequence[ClaimedJob]) -> Batch:
+        """The batch for the taker; jobs it is not to see are answered here."""
+        batch = Batch(jobs, time.monotonic() + self._limits.deadline)
+        for place, job in enumerate(jobs):
+            if job.attempt >= LAST_ATTEMPT:
+                log.warning(
+                    "job %d is at attempt %d, the column's largest; it is worked once more and the "
+                    "number stays",
+                    job.id,
+                    job.attempt,
+                )
+            if feed.oldest is not None and job.scheduled_at < feed.oldest:
+                batch.answer(
+                    [Cancelled(f"older than the route's max_age: due {job.scheduled_at}")], place
+                )
+        return batch
+
+    def _settle(self, connection: Connection, feed: Feed, batch: Batch) -> list[Lease]:
+        """Write what is answered and lease the rest, in the claiming transaction."""
+        began = time.monotonic()
+        rows: list[Settlement] = []
+        late: list[ClaimedJob] = []
+        counts: dict[type[Outcome], int] = {}
+        released = 0
+        for job, outcome in zip(batch.jobs, batch.outcomes(), strict=True):
+            if outcome is None:
+                late.append(job)
+                continue
+            counts[type(outcome)] = counts.get(type(outcome), 0) + 1
+            row = settlement(job, outcome, retry=feed.retry, max_attempts=feed.max_attempts)
+            if row is None:
+                released += 1
+            else:
+                rows.append(row)
+        failed = by_halves(
+            connection,
+            rows,
+            lambda some: write_locked(connection, self._table, feed, some),
+            under_savepoint=True,
+        )
+        for row, reason in failed:
+            self._aside.add(row.id, feed, reason)
+        if released:
+            self._waker.defer(feed, RELEASED_REST)
+        for kind, count in counts.items():
+            telemetry.outcomes.add(count, {"route": feed.name, "outcome": kind.__name__.lower()})
+        telemetry.settle_seconds.record(time.monotonic() - began, {"route": feed.name})
+        return self._table.lease(connection, late) if late else []

@@ -1,0 +1,140 @@
+"""Leases that are out: settled when answered, handed back when nobody answers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from riverbridge import telemetry
+from riverbridge.engine.batch import Batch, Feed
+from riverbridge.engine.pace import Pace
+from riverbridge.engine.settling import Aside, by_halves
+from riverbridge.model.outcome import Outcome, Unreachable
+from riverbridge.model.settlement import Lease, Settlement, released, settlement
+from riverbridge.store.database import Connection, transaction
+from riverbridge.store.jobs import JobTable
+
+log = logging.getLogger(__name__)
+
+NO_ANSWER = Unreachable("the taker gave no answer by its deadline")
+
+
+class _Out(msgspec.Struct):
+    feed: Feed
+    batch: Batch
+    leases: dict[int, Lease]
+    """By the job's place in the batch; those still to be settled."""
+    pace: Pace | None
+    began: float
+
+
+class LeaseBook:
+    """One lane's leases. Only the lane's own thread calls."""
+
+    def __init__(self, table: JobTable, aside: Aside) -> None:
+        self._table = table
+        self._aside = aside
+        self._out: list[_Out] = []
+        self._stuck: dict[int, tuple[Feed, Lease, Settlement]] = {}
+
+    def __len__(self) -> int:
+        return len(self._out)
+
+    def add(self, feed: Feed, batch: Batch, leases: list[Lease], pace: Pace | None) -> None:
+        """Take over the leased jobs of a batch that is out; `pace` learns how long it takes."""
+        places = {job.id: place for place, job in enumerate(batch.jobs)}
+        leased = {places[lease.job.id]: lease for lease in leases}
+        self._out.append(_Out(feed, batch, leased, pace, time.monotonic()))
+        telemetry.leased.add(len(leases), {"route": feed.name})
+
+    def settle_answered(self, connection: Connection) -> None:
+        """Write what has been answered since the last call. Fenced: lost leases are left alone."""
+        if self._stuck:
+            self._try_stuck(connection)
+        for out in list(self._out):
+            overdue = out.batch.overdue
+            if overdue:
+                out.batch.abandon()
+                log.warning(
+                    "route %s: %d jobs were not answered by their deadline and are handed back",
+                    out.feed.name,
+                    len(out.leases),
+                )
+            outcomes = out.batch.outcomes()
+            ready: list[tuple[int, Outcome]] = []
+            for place in out.leases:
+                outcome = outcomes[place]
+                if outcome is None and overdue:
+                    outcome = NO_ANSWER
+                if outcome is not None:
+                    ready.append((place, outcome))
+            if ready:
+                self._settle(connection, out, ready)
+                for place, _ in ready:
+                    del out.leases[place]
+            if not out.leases:
+                self._out.remove(out)
+                if out.pace is not None:
+                    out.pace.delivered(time.monotonic() - out.began, leased=True)
+
+    def hand_back(self, connection: Connection) -> int:
+        """Release everything that is still out, attempts given back (T12); returns how many."""
+        count = 0
+        for out in self._out:
+            out.batch.abandon()
+            self._settle(connection, out, [(place, NO_ANSWER) for place in out.leases])
+            count += len(out.leases)
+        self._out.clear()
+        return count
+
+    def wait(self, timeout: float) -> None:
+        """Wait up to `timeout` seconds for the oldest batch that is out."""
+        if self._out:
+            self._out[0].batch.wait(timeout)
+
+    def _settle(self, connection: Connection, out: _Out, ready: list[tuple[int, Outcome]]) -> None:
+        feed = out.feed
+        rows: list[tuple[Lease, Settlement]] = []
+        for place, outcome in ready:
+            lease = out.leases[place]
+            row = settlement(lease.job, outcome, retry=feed.retry, max_attempts=feed.max_attempts)
+            rows.append((lease, row if row is not None else released(lease.job)))
+            telemetry.outcomes.add(
+                1, {"route": feed.name, "outcome": type(outcome).__name__.lower()}
+            )
+        self._write(connection, feed, rows)
+
+    def _write(
+        self, connection: Connection, feed: Feed, rows: list[tuple[Lease, Settlement]]
+    ) -> None:
+        started = time.monotonic()
+        ours: set[int] = set()
+
+        def write(items: Sequence[tuple[Lease, Settlement]]) -> None:
+            ours.update(self._table.settle_leased(connection, items))
+
+        with transaction(connection, idle=5.0, total=15.0):
+            failed = by_halves(connection, rows, write)
+        for (lease, row), reason in failed:
+            self._aside.add(lease.job.id, feed, reason)
+            self._stuck[lease.job.id] = (feed, lease, row)
+        strayed = len(rows) - len(failed) - len(ours)
+        if strayed:
+            log.warning(
+                "route %s: %d leases were no longer ours (rescued, cancelled or deleted meanwhile) "
+                "and were not settled",
+                feed.name,
+                strayed,
+            )
+        telemetry.settle_seconds.record(time.monotonic() - started, {"route": feed.name})
+
+    def _try_stuck(self, connection: Connection) -> None:
+        """Leases that could not be written stay ours and `running`: try again after their rest."""
+        resting = set(self._aside.ids())
+        for id_, (feed, lease, row) in list(self._stuck.items()):
+            if id_ not in resting:
+                del self._stuck[id_]
+                self._write(connection, feed, [(lease, row)])

@@ -1,0 +1,116 @@
+"""Writing outcomes into rows, so that one bad row never holds the others."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import psycopg
+
+from riverbridge import telemetry
+from riverbridge.engine.batch import Feed
+from riverbridge.model.job import JobState
+from riverbridge.model.settlement import Settlement
+from riverbridge.store.database import Connection, lost
+from riverbridge.store.jobs import JobTable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SAVEPOINT = b"SAVEPOINT settle"
+_BACK = b"ROLLBACK TO SAVEPOINT settle"
+
+FIRST_REST = 60.0
+"""Seconds a row that cannot be written is left alone the first time; doubles each time."""
+
+LONGEST_REST = 3600.0
+
+
+class Aside:
+    """Rows this process leaves alone because they could not be settled. Any thread may call."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._rows: dict[int, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, id_: int, feed: Feed, reason: str) -> None:
+        """Leave row `id_` alone, twice as long each time, and report it."""
+        with self._lock:
+            rest = min(LONGEST_REST, self._rows.get(id_, (0.0, FIRST_REST / 2))[1] * 2)
+            self._rows[id_] = (self._clock() + rest, rest)
+        telemetry.unsettleable.add(1, {"route": feed.name})
+        log.error(
+            "job %d of queue %s cannot be settled and is left alone for %.0f s: %s; "
+            "it may have been delivered, and will be delivered again then",
+            id_,
+            feed.queue,
+            rest,
+            reason,
+        )
+
+    def ids(self) -> list[int]:
+        """Rows to leave alone now. What was left alone long ago is forgotten."""
+        if not self._rows:
+            return []
+        now = self._clock()
+        with self._lock:
+            for id_, (until, _) in list(self._rows.items()):
+                if now > until + LONGEST_REST:
+                    del self._rows[id_]
+            return [id_ for id_, (until, _) in self._rows.items() if until > now]
+
+
+def by_halves(
+    connection: Connection,
+    items: Sequence[T],
+    write: Callable[[Sequence[T]], int | None],
+    *,
+    under_savepoint: bool = False,
+) -> list[tuple[T, str]]:
+    """`write(items)`; if that fails, write each half by itself, down to the item that is at fault.
+
+    write: runs the statements and returns how many rows it wrote, or None where fewer are right. A
+    trigger that swallows a row counts as a failure. under_savepoint: SAVEPOINT was sent already.
+    Returns the items that cannot be written, each with the reason. Raises only if the connection is
+    lost.
+    """
+    if not items:
+        return []
+    if not under_savepoint:
+        connection.execute(SAVEPOINT)
+    try:
+        written = write(items)
+        if written is None or written == len(items):
+            return []
+        reason = f"{len(items) - written} row(s) did not take the update (a trigger?)"
+    except psycopg.Error as error:
+        if lost(connection):
+            raise
+        reason = str(error).partition("\n")[0]
+    connection.execute(_BACK)
+    if len(items) == 1:
+        return [(items[0], reason)]
+    middle = len(items) // 2
+    return by_halves(connection, items[:middle], write) + by_halves(
+        connection, items[middle:], write
+    )
+
+
+def write_locked(
+    connection: Connection, table: JobTable, feed: Feed, settlements: Sequence[Settlement]
+) -> int:
+    """Settle locked rows; the usual case, everything delivered, is one statement."""
+    plain = [s.id for s in settlements if s.state is JobState.COMPLETED and s.metadata is None]
+    written = 0
+    if plain:
+        finish = table.delete if feed.delete_delivered else table.complete
+        written += finish(connection, plain)
+    if len(plain) < len(settlements):
+        rest = [s for s in settlements if s.state is not JobState.COMPLETED or s.metadata]
+        written += table.settle(connection, rest)
+    return written

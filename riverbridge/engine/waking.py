@@ -1,0 +1,159 @@
+"""When which feed is claimed from next.
+
+A notification makes its feeds due at once and again 10, 50 and 110 ms later, as River's clients
+announce at most once per 100 ms and queue (contract 5.3). Polling is the safety net. While claims
+come back small, a feed is claimed from at most about 200 times a second; a full claim makes it due
+at once, and the lane that comes next, perhaps a second one, takes it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from riverbridge.engine.batch import Feed
+
+FOLLOW_UPS = (0.010, 0.050, 0.110)
+"""Seconds after a notification at which its queue is looked at again."""
+
+GAP = 0.0045
+"""Least seconds between two claims of a feed whose claims come back small."""
+
+CLOSED = 0.02
+"""Seconds until a feed whose taker has no room is looked at again."""
+
+NEVER = float("inf")
+
+
+class _Turn:
+    """What the waker knows of one feed; times are of the waker's clock."""
+
+    __slots__ = ("claiming", "due", "feed", "follow_ups", "full", "last")
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self.due = 0.0
+        self.last = -1.0
+        self.full = False
+        self.claiming = False
+        self.follow_ups: list[float] = []
+
+    def start(self) -> float:
+        """The earliest time of the next claim."""
+        if self.claiming:
+            return NEVER
+        return self.due if self.full else max(self.due, self.last + GAP)
+
+
+class Waker:
+    """Hands feeds to lanes in the order in which they are due. All methods may be called by any
+    thread; each lane's claim must end with `claimed`."""
+
+    def __init__(
+        self,
+        feeds: Iterable[Feed],
+        *,
+        poll: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """poll: seconds between looks at a quiet queue."""
+        self._turns = {feed: _Turn(feed) for feed in feeds}
+        self._poll = poll
+        self._clock = clock
+        self._wake = threading.Condition()
+        self._paused: set[str] = set()
+        self._stopped = False
+
+    def next(self, timeout: float) -> tuple[Feed, int] | None:
+        """Wait up to `timeout` seconds for a due feed; returns it with its taker's room."""
+        until = self._clock() + timeout
+        with self._wake:
+            while not self._stopped:
+                now = self._clock()
+                turn = min(
+                    (t for t in self._turns.values() if t.feed.queue not in self._paused),
+                    key=_Turn.start,
+                    default=None,
+                )
+                start = NEVER if turn is None else turn.start()
+                if turn is not None and start <= now:
+                    room = turn.feed.taker.room()
+                    if room > 0:
+                        turn.claiming = True
+                        turn.due = NEVER
+                        turn.last = now
+                        return turn.feed, room
+                    turn.due = now + CLOSED
+                    continue
+                if now >= until:
+                    return None
+                self._wake.wait(min(start, until) - now)
+            return None
+
+    def claimed(self, feed: Feed, *, full: bool) -> None:
+        """The claim begun by `next` has ended; `full` if there may well be more."""
+        with self._wake:
+            turn = self._turns[feed]
+            now = self._clock()
+            turn.claiming = False
+            turn.full = full
+            if full:
+                due = now
+            else:
+                turn.follow_ups = [at for at in turn.follow_ups if at > now]
+                due = turn.follow_ups[0] if turn.follow_ups else now + self._poll
+            turn.due = min(turn.due, due)
+            if turn.start() <= now:
+                self._wake.notify()
+
+    def defer(self, feed: Feed, seconds: float) -> None:
+        """Leave `feed` alone for a while: its taker just handed jobs back."""
+        with self._wake:
+            turn = self._turns[feed]
+            turn.full = False
+            turn.follow_ups = []
+            turn.due = self._clock() + seconds
+
+    def notify(self, queue: str) -> None:
+        """A job was announced for `queue`."""
+        with self._wake:
+            now = self._clock()
+            for turn in self._turns.values():
+                if turn.feed.queue == queue:
+                    turn.due = min(turn.due, now)
+                    turn.follow_ups = [now + after for after in FOLLOW_UPS]
+                    self._wake.notify()
+
+    def pause(self, queue: str) -> None:
+        """Claim no more from `queue`, or from every queue if it is `*`."""
+        with self._wake:
+            self._paused |= self._queues() if queue == "*" else {queue}
+
+    def resume(self, queue: str) -> None:
+        """Claim again from `queue`, or from every queue if it is `*`, at once."""
+        with self._wake:
+            self._paused -= self._queues() if queue == "*" else {queue}
+            self._look_now()
+
+    def set_paused(self, queues: set[str]) -> None:
+        """The whole truth of what is paused, as read from the queue rows."""
+        with self._wake:
+            if queues != self._paused:
+                self._paused = set(queues)
+                self._look_now()
+
+    def stop(self) -> None:
+        """Hand out no more feeds."""
+        with self._wake:
+            self._stopped = True
+            self._wake.notify_all()
+
+    def _queues(self) -> set[str]:
+        return {feed.queue for feed in self._turns}
+
+    def _look_now(self) -> None:
+        now = self._clock()
+        for turn in self._turns.values():
+            turn.due = min(turn.due, now)
+        self._wake.notify_all()

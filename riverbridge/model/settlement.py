@@ -1,0 +1,102 @@
+"""What an outcome does to its row: River's rules, as values (contract sections 2, 3.4 and 9.4)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import assert_never
+
+import msgspec
+
+from riverbridge.model.job import ClaimedJob, JobState
+from riverbridge.model.outcome import (
+    Cancelled,
+    Delivered,
+    Misconfigured,
+    Outcome,
+    Permanent,
+    Retry,
+    Snoozed,
+    Unreachable,
+)
+from riverbridge.model.retry import AT_ONCE, RetryPolicy
+from riverbridge.model.text import error_text
+
+LAST_ATTEMPT = 32767
+"""The column's largest value. A job there is worked once more and its number stays."""
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """One row to write.
+
+    attempt: the number the row shall show; the attempt that ends now, or one less if given back.
+    delay: seconds from the database's now to scheduled_at; None leaves it as it is.
+    """
+
+    id: int
+    state: JobState
+    attempt: int
+    error: str | None = None
+    delay: float | None = None
+    metadata: str | None = None
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A `running` row and what proves that it is still ours (the fence)."""
+
+    job: ClaimedJob
+    attempt: int
+    owner: str
+    claimed_at: datetime
+
+
+def settlement(
+    job: ClaimedJob, outcome: Outcome, *, retry: RetryPolicy, max_attempts: int | None = None
+) -> Settlement | None:
+    """The row `outcome` leaves, or None where the job is released as it was.
+
+    job: as claimed, its `attempt` being the one before this. max_attempts: the route's limit; the
+    smaller of it and the row's counts.
+    """
+    attempt = min(job.attempt + 1, LAST_ATTEMPT)
+    match outcome:
+        case Delivered():
+            return Settlement(job.id, JobState.COMPLETED, attempt)
+        case Retry():
+            error = error_text(outcome.error)
+            if attempt >= limit(job, max_attempts):
+                return Settlement(job.id, JobState.DISCARDED, attempt, error)
+            delay = retry.delay(job.failures)
+            state = JobState.AVAILABLE if delay <= AT_ONCE else JobState.RETRYABLE
+            return Settlement(job.id, state, attempt, error, delay)
+        case Permanent():
+            return Settlement(job.id, JobState.DISCARDED, attempt, error_text(outcome.error))
+        case Cancelled():
+            return Settlement(job.id, JobState.CANCELLED, attempt, error_text(outcome.error))
+        case Snoozed():
+            state = JobState.AVAILABLE if outcome.seconds <= AT_ONCE else JobState.SCHEDULED
+            return Settlement(
+                job.id, state, job.attempt, None, outcome.seconds, _one_more_snooze(job.metadata)
+            )
+        case Unreachable() | Misconfigured():
+            return None
+        case _:
+            assert_never(outcome)
+
+
+def limit(job: ClaimedJob, max_attempts: int | None) -> int:
+    """The attempt at which a failure discards the job."""
+    return job.max_attempts if max_attempts is None else min(job.max_attempts, max_attempts)
+
+
+def released(job: ClaimedJob) -> Settlement:
+    """A lease handed back as if it had not been taken: its attempt is given back (T12)."""
+    return Settlement(job.id, JobState.AVAILABLE, job.attempt)
+
+
+def _one_more_snooze(metadata: str) -> str:
+    try:
+        known = msgspec.json.decode(metadata, type=dict[str, msgspec.Raw])
+        snoozes = int(msgspec.json.decode(known["snoozes"]))
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError):
+        snoozes = 0
+    return f'{{"snoozes": {snoozes + 1}}}'

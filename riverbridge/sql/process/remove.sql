@@ -1,0 +1,2 @@
+DELETE FROM /* schema */riverbridge_process
+WHERE id = ANY (%(ids)b::text[])

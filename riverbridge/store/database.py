@@ -1,0 +1,102 @@
+"""Connections: how they are opened, and which errors mean that one is gone.
+
+Every connection is in autocommit and every transaction is spelled out, so nothing is kept in a
+session and a transaction pooler works. The server and this machine both notice a dead peer within
+half a minute: keepalives and `tcp_user_timeout`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import tenacity
+
+log = logging.getLogger(__name__)
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+Connect = Callable[[], Connection]
+
+CONNECT_TIMEOUT = 5
+"""Seconds a connection attempt may take."""
+
+GONE = (psycopg.OperationalError, psycopg.InterfaceError)
+"""What a lost connection raises; `lost` tells it from an error of one statement."""
+
+
+def connector(
+    dsn: str, *, application_name: str = "riverbridge", pooler: bool = False
+) -> Callable[[], Connection]:
+    """A function that opens a connection to `dsn`.
+
+    pooler: a transaction pooler stands between, so statements are never prepared.
+    """
+
+    def connect() -> Connection:
+        return psycopg.connect(
+            dsn,
+            autocommit=True,
+            prepare_threshold=None if pooler else 2,
+            application_name=application_name,
+            connect_timeout=CONNECT_TIMEOUT,
+            keepalives=1,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=25_000,
+        )
+
+    return connect
+
+
+def open_connection(connect: Connect, stop: threading.Event) -> Connection | None:
+    """Connect, again and again with growing, jittered pauses, until it works or `stop` is set.
+
+    Returns None if `stop` came first. What is wrong is logged at each try, never the DSN.
+    """
+
+    def report(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.warning("cannot connect to Postgres, trying again: %s", str(error).strip())
+
+    trying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(psycopg.OperationalError),
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
+        sleep=tenacity.sleep_using_event(stop),
+        stop=tenacity.stop_when_event_set(stop),
+        before_sleep=report,
+    )
+    try:
+        return trying(connect)
+    except tenacity.RetryError:
+        return None
+
+
+def lost(connection: Connection) -> bool:
+    """Whether `connection` can do no more work."""
+    return connection.closed or connection.broken
+
+
+@contextlib.contextmanager
+def transaction(connection: Connection, *, idle: float, total: float) -> Iterator[None]:
+    """A transaction that the server itself ends when its client falls silent.
+
+    idle, total: seconds without a statement, and in all (Postgres 17 and later). Both are set for
+    this transaction only. An error inside rolls back; a connection that is gone is left alone.
+    """
+    limits = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1000)}"
+    if connection.info.server_version >= 170_000:
+        limits += f"; SET LOCAL transaction_timeout = {int(total * 1000)}"
+    connection.execute(limits.encode(), prepare=False)
+    try:
+        yield
+    except BaseException:
+        if not lost(connection):
+            with contextlib.suppress(psycopg.Error):
+                connection.execute(b"ROLLBACK")
+        raise
+    connection.execute(b"COMMIT")

@@ -1,0 +1,145 @@
+"""The rows of `river_job`, as a lane and a rescuer need them.
+
+All calls run inside a transaction that the caller has opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from riverbridge.model.job import ClaimedJob
+from riverbridge.model.settlement import Lease, Settlement
+from riverbridge.sql import statement
+from riverbridge.store.database import Connection
+
+EVERYTHING = "-infinity"
+"""The floor that hides nothing."""
+
+
+class Orphan(msgspec.Struct, frozen=True):
+    """A lease whose process has fallen silent."""
+
+    lease: Lease
+    cancel_marked: bool
+
+
+class JobTable:
+    """Claims, settles and leases. `client` is what goes into attempted_by."""
+
+    def __init__(self, schema: str | None, client: str) -> None:
+        self._client = client
+        self._claim = statement("job/claim", schema)
+        self._complete = statement("job/complete", schema)
+        self._delete = statement("job/delete", schema)
+        self._settle = statement("job/settle", schema)
+        self._lease = statement("job/lease", schema)
+        self._settle_leased = statement("job/settle_leased", schema)
+        self._orphans = statement("job/orphans", schema)
+
+    def claim(
+        self,
+        connection: Connection,
+        *,
+        queue: str,
+        kinds: Sequence[str],
+        taken: bool,
+        floors: Sequence[str],
+        aside: Sequence[int],
+        limit: int,
+        byte_budget: int,
+    ) -> list[ClaimedJob]:
+        """Lock up to `limit` due jobs of `queue`, or as many as `byte_budget` bytes of args hold.
+
+        kinds, taken: LIKE patterns, and whether a kind must match one of them or none.
+        floors: for priorities 1 to 4, the scheduled_at (as text) below which no job is expected.
+        aside: ids not to take.
+        """
+        rows = connection.execute(
+            self._claim,
+            {
+                "queue": queue,
+                "kinds": list(kinds),
+                "taken": taken,
+                "floor_1": floors[0],
+                "floor_2": floors[1],
+                "floor_3": floors[2],
+                "floor_4": floors[3],
+                "aside": list(aside),
+                "limit": limit,
+                "bytes": byte_budget,
+            },
+            binary=True,
+        ).fetchall()
+        return [ClaimedJob(*row) for row in rows]
+
+    def complete(self, connection: Connection, ids: Sequence[int]) -> int:
+        """Settle locked rows as delivered; returns how many rows were written."""
+        return connection.execute(
+            self._complete, {"ids": list(ids), "client": self._client}
+        ).rowcount
+
+    def delete(self, connection: Connection, ids: Sequence[int]) -> int:
+        """Delete delivered rows, complete those that must stay; returns how many were settled."""
+        deleted = connection.execute(self._delete, {"ids": list(ids)}).rowcount
+        return deleted if deleted == len(ids) else deleted + self.complete(connection, ids)
+
+    def settle(self, connection: Connection, settlements: Sequence[Settlement]) -> int:
+        """Settle locked rows, each in its own way; returns how many rows were written."""
+        parameters = _columns(settlements) | {"client": self._client}
+        return connection.execute(self._settle, parameters).rowcount
+
+    def lease(self, connection: Connection, jobs: Sequence[ClaimedJob]) -> list[Lease]:
+        """Turn locked rows into leases, in the order of `jobs`; they hold once committed."""
+        rows = connection.execute(
+            self._lease, {"ids": [job.id for job in jobs], "client": self._client}
+        ).fetchall()
+        written: dict[int, tuple[int, datetime]] = {id_: (number, at) for id_, number, at in rows}
+        return [
+            Lease(job, written[job.id][0], self._client, written[job.id][1])
+            for job in jobs
+            if job.id in written
+        ]
+
+    def settle_leased(
+        self, connection: Connection, settled: Sequence[tuple[Lease, Settlement]]
+    ) -> set[int]:
+        """Settle leases that are still ours; returns the ids that were."""
+        parameters = _columns([settlement for _, settlement in settled]) | {
+            "owners": [lease.owner for lease, _ in settled],
+            "claimed_at": [lease.claimed_at for lease, _ in settled],
+            "leased": [lease.attempt for lease, _ in settled],
+        }
+        rows = connection.execute(self._settle_leased, parameters).fetchall()
+        return {id_ for (id_,) in rows}
+
+    def orphans(
+        self, connection: Connection, *, owners: Sequence[str], queues: Sequence[str], limit: int
+    ) -> list[Orphan]:
+        """Lock up to `limit` running rows of `queues` whose last owner is one of `owners`."""
+        rows = connection.execute(
+            self._orphans,
+            {"owners": list(owners), "queues": list(queues), "limit": limit},
+            binary=True,
+        ).fetchall()
+        found = []
+        for *columns, attempted_at, owner, cancel_marked in rows:
+            job = ClaimedJob(*columns)
+            # The row already counts the attempt that was lost; a ClaimedJob shows the one before.
+            before = msgspec.structs.replace(job, attempt=job.attempt - 1)
+            found.append(Orphan(Lease(before, job.attempt, owner, attempted_at), cancel_marked))
+        return found
+
+
+def _columns(settlements: Sequence[Settlement]) -> dict[str, Any]:
+    return {
+        "ids": [s.id for s in settlements],
+        "states": [s.state.value for s in settlements],
+        "errors": [s.error for s in settlements],
+        "delays": [s.delay for s in settlements],
+        "attempts": [s.attempt for s in settlements],
+        "metadata": [s.metadata for s in settlements],
+    }
