@@ -69,3 +69,20 @@ unsettleable = meter.create_counter(
     unit="{job}",
     description="Times a row could not be written and was set aside, by route.",
 )
+queue_jobs = meter.create_gauge(
+    "riverbridge.queue.available",
+    unit="{job}",
+    description="Due jobs of a queue (counted up to 100,000).",
+)
+queue_oldest = meter.create_gauge(
+    "riverbridge.queue.oldest", unit="s", description="For how long the oldest of them is due."
+)
+unmatched_jobs = meter.create_gauge(
+    "riverbridge.queue.unmatched", unit="{job}", description="Due jobs that no route takes."
+)
+unmatched_oldest = meter.create_gauge(
+    "riverbridge.queue.unmatched.oldest", unit="s", description="For how long the oldest is due."
+)
+breaker_state = meter.create_gauge(
+    "riverbridge.breaker", description="Of a sink: 0 closed, 1 half open, 2 open."
+)

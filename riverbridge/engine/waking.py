@@ -134,14 +134,19 @@ class Waker:
         """Claim again from `queue`, or from every queue if it is `*`, at once."""
         with self._wake:
             self._paused -= self._queues() if queue == "*" else {queue}
-            self._look_now()
+            self._all_due()
 
     def set_paused(self, queues: set[str]) -> None:
         """The whole truth of what is paused, as read from the queue rows."""
         with self._wake:
             if queues != self._paused:
                 self._paused = set(queues)
-                self._look_now()
+                self._all_due()
+
+    def look_now(self) -> None:
+        """Claim from every feed at once: announcements may have been missed."""
+        with self._wake:
+            self._all_due()
 
     def stop(self) -> None:
         """Hand out no more feeds."""
@@ -152,7 +157,7 @@ class Waker:
     def _queues(self) -> set[str]:
         return {feed.queue for feed in self._turns}
 
-    def _look_now(self) -> None:
+    def _all_due(self) -> None:
         now = self._clock()
         for turn in self._turns.values():
             turn.due = min(turn.due, now)

@@ -82,13 +82,19 @@ def lost(connection: Connection) -> bool:
 
 
 @contextlib.contextmanager
-def transaction(connection: Connection, *, idle: float, total: float) -> Iterator[None]:
+def transaction(
+    connection: Connection, *, idle: float, total: float, statement: float = 10.0
+) -> Iterator[None]:
     """A transaction that the server itself ends when its client falls silent.
 
-    idle, total: seconds without a statement, and in all (Postgres 17 and later). Both are set for
-    this transaction only. An error inside rolls back; a connection that is gone is left alone.
+    idle, total, statement: seconds without a statement, in all (Postgres 17 and later) and of one
+    statement. They are set for this transaction only. An error inside rolls back; a connection that
+    is gone is left alone.
     """
-    limits = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1000)}"
+    limits = (
+        f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1000)}"
+        f"; SET LOCAL statement_timeout = {int(statement * 1000)}"
+    )
     if connection.info.server_version >= 170_000:
         limits += f"; SET LOCAL transaction_timeout = {int(total * 1000)}"
     connection.execute(limits.encode(), prepare=False)

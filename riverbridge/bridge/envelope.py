@@ -1,0 +1,95 @@
+"""How a job becomes a message. The body is always Postgres' own text of the args, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+from riverbridge.bridge.template import Fields, Template
+from riverbridge.errors import TemplateError
+from riverbridge.model.job import ClaimedJob
+from riverbridge.sinks.base import Message
+
+EnvelopeKind = Literal["cloudevents", "raw"]
+"""`cloudevents`: CloudEvents 1.0, binary mode, attributes as `ce_…` headers. `raw`: the args and
+one header, `event-id`."""
+
+_TRACE = ("traceparent", "tracestate")
+
+
+class Envelope:
+    """Renders the messages of one route for one sink."""
+
+    def __init__(
+        self,
+        kind: EnvelopeKind,
+        *,
+        source: str,
+        destination: Template | None = None,
+        key: Template | None = None,
+        headers: Mapping[str, Template] | None = None,
+    ) -> None:
+        """source: the events' source name, the same on every process and attempt."""
+        self._kind = kind
+        self._source = source
+        self._destination = destination
+        self._key = key
+        self._headers = tuple((headers or {}).items())
+        self._fixed = (
+            ("ce_specversion", "1.0"),
+            ("ce_source", source),
+            ("content-type", "application/json"),
+        )
+
+    def render(self, job: ClaimedJob) -> Message:
+        """The message for `job`; raises TemplateError where a template has no value for it."""
+        fields = Fields(job)
+        id_ = self._event_id(fields)
+        if self._kind == "cloudevents":
+            headers: tuple[tuple[str, str], ...] = (
+                ("ce_id", id_),
+                ("ce_type", _header(job.kind, "the job's kind")),
+                ("ce_time", _instant(job.created_at)),
+                *self._fixed,
+            )
+        else:
+            headers = (("event-id", id_),)
+        if '"trace' in job.metadata:
+            headers += tuple(
+                (name, _header(value, name))
+                for name in _TRACE
+                if (value := fields.find("metadata", (name,)))
+            )
+        if self._headers:
+            headers += tuple(
+                (name, _header(template.render(fields), f"header {name}"))
+                for name, template in self._headers
+            )
+        return Message(
+            id_,
+            job.args.encode(),
+            "" if self._destination is None else self._destination.render(fields),
+            None if self._key is None else self._key.render(fields),
+            headers,
+            None,
+        )
+
+    def _event_id(self, fields: Fields) -> str:
+        """The inserter's own `event_id`, or source and job id; equal on every attempt."""
+        if '"event_id"' in fields.job.metadata:
+            given = fields.find("metadata", ("event_id",))
+            if given:
+                return _header(given, "metadata.event_id")
+        return f"{self._source}:{fields.job.id}"
+
+
+def _header(value: str, what: str) -> str:
+    if "\r" in value or "\n" in value or "\x00" in value:
+        raise TemplateError(f"{what} holds a line break or NUL, which a header cannot carry")
+    return value
+
+
+def _instant(at: datetime) -> str:
+    """RFC 3339 in UTC, as CloudEvents wants it."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

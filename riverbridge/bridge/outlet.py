@@ -1,0 +1,85 @@
+"""A sink in service: its breaker, and the threads that call it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from riverbridge import telemetry
+from riverbridge.bridge.breaker import Breaker
+from riverbridge.model.outcome import Outcome, Retry
+from riverbridge.sinks.base import Message, Sink
+
+log = logging.getLogger(__name__)
+
+
+class Outlet:
+    """Delivers batches to one sink, each in a thread of its own, as many at once as `threads`."""
+
+    def __init__(self, name: str, sink: Sink, *, threads: int = 4) -> None:
+        self.name = name
+        self.breaker = Breaker(name)
+        self._sink = sink
+        self._free = threads
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"sink-{name}")
+
+    def room(self) -> int:
+        """How many messages it would take now."""
+        if self._free <= 0:
+            return 0
+        return self.breaker.room(1_000_000)
+
+    def submit(
+        self,
+        render: Callable[[], Sequence[Message]],
+        deadline: float,
+        done: Callable[[Sequence[Outcome]], None],
+    ) -> None:
+        """Render and deliver in a thread; `done` gets an outcome for each message."""
+        with self._lock:
+            self._free -= 1
+        self.breaker.probing()
+        self._pool.submit(self._deliver, render, deadline, done)
+
+    def close(self) -> None:
+        """Close the sink; unsent messages are dropped, threads that are out are not waited for."""
+        self._sink.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _deliver(
+        self,
+        render: Callable[[], Sequence[Message]],
+        deadline: float,
+        done: Callable[[Sequence[Outcome]], None],
+    ) -> None:
+        outcomes: Sequence[Outcome] = ()
+        try:
+            messages = render()
+            outcomes = self._send(messages, deadline) if messages else ()
+        finally:
+            with self._lock:
+                self._free += 1
+            self.breaker.heard(outcomes)
+            done(outcomes)
+        counts: dict[str, int] = {}
+        for outcome in outcomes:
+            kind = type(outcome).__name__.lower()
+            counts[kind] = counts.get(kind, 0) + 1
+        for kind, count in counts.items():
+            telemetry.sent.add(count, {"sink": self.name, "outcome": kind})
+
+    def _send(self, messages: Sequence[Message], deadline: float) -> Sequence[Outcome]:
+        try:
+            outcomes = self._sink.deliver(messages, deadline)
+        except Exception as error:
+            # A sink that raises is broken; its jobs keep their attempts' meaning all the same.
+            log.exception("sink %s raised instead of answering", self.name)
+            return [Retry(f"sink {self.name} failed: {error}", ambiguous=True)] * len(messages)
+        if len(outcomes) != len(messages):
+            reason = f"sink {self.name} gave {len(outcomes)} outcomes for {len(messages)} messages"
+            log.error("%s", reason)
+            return [Retry(reason, ambiguous=True)] * len(messages)
+        return outcomes

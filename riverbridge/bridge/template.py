@@ -1,0 +1,138 @@
+"""Templates of topics, keys and headers: literals and dotted paths, nothing that runs.
+
+`orders.{kind}` or `{args.customer.id}`; `{{` and `}}` stand for braces. A number keeps the spelling
+Postgres gives it, so nothing is lost that a float could not hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from riverbridge.errors import TemplateError
+from riverbridge.model.job import ClaimedJob
+
+LONGEST = 4096
+"""Characters a rendered template may have."""
+
+_COLUMNS: dict[str, Callable[[ClaimedJob], str]] = {
+    "id": lambda job: str(job.id),
+    "kind": lambda job: job.kind,
+    "queue": lambda job: job.queue,
+    "priority": lambda job: str(job.priority),
+    "attempt": lambda job: str(job.attempt + 1),
+    "tags": lambda job: ",".join(job.tags),
+}
+_DOCUMENTS = ("args", "metadata")
+_PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_STEP = re.compile(r"[\w\-:@/ ]+\Z")
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_string = msgspec.json.Decoder(str)
+
+
+class Fields:
+    """What templates can ask of one job; its documents are parsed once, and only when asked for."""
+
+    __slots__ = ("_documents", "job")
+
+    def __init__(self, job: ClaimedJob) -> None:
+        self.job = job
+        self._documents: dict[str, dict[str, msgspec.Raw]] = {}
+
+    def find(self, document: str, path: tuple[str, ...]) -> str | None:
+        """The value at `path` as text; None where it is missing or null.
+
+        Raises TemplateError if a document on the way is not an object, or is nested too deep.
+        """
+        try:
+            known = self._documents.get(document)
+            if known is None:
+                text = self.job.args if document == "args" else self.job.metadata
+                known = self._documents[document] = _object.decode(text)
+            raw = known.get(path[0])
+            for step in path[1:]:
+                if raw is None:
+                    return None
+                raw = _object.decode(raw).get(step)
+            if raw is None:
+                return None
+            value = bytes(raw)
+            if value == b"null":
+                return None
+            return _string.decode(value) if value[:1] == b'"' else value.decode()
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise TemplateError(f"{document}.{'.'.join(path)}: {error}") from error
+
+
+class Template:
+    """A parsed template. Compare, hash and print by its text."""
+
+    __slots__ = ("_parts", "constant", "text")
+
+    def __init__(self, text: str, parts: list[str | tuple[str, tuple[str, ...]]]) -> None:
+        self.text = text
+        self._parts = parts
+        self.constant: str | None = None
+        """The result, where it is the same for every job."""
+        if all(isinstance(part, str) for part in parts):
+            self.constant = "".join(part for part in parts if isinstance(part, str))
+
+    @classmethod
+    def parse(cls, text: str) -> Template:
+        """Parse `text`; raises TemplateError naming the part that is wrong and what is known."""
+        parts: list[str | tuple[str, tuple[str, ...]]] = []
+        end = 0
+        for match in _PART.finditer(text):
+            parts.append(text[end : match.start()])
+            end = match.end()
+            found = match.group()
+            if found in ("{{", "}}"):
+                parts.append(found[0])
+            elif match.group(1) is None:
+                raise TemplateError(
+                    f"{text!r} has a single {found!r} at character {match.start() + 1}; "
+                    f"write {found * 2} for a brace"
+                )
+            else:
+                parts.append(_field(text, match.group(1)))
+        parts.append(text[end:])
+        return cls(text, [part for part in parts if part != ""])
+
+    def render(self, fields: Fields) -> str:
+        """The text for one job; raises TemplateError where a field has no value."""
+        if self.constant is not None:
+            return self.constant
+        out = []
+        for part in self._parts:
+            if isinstance(part, str):
+                out.append(part)
+                continue
+            root, path = part
+            value = fields.find(root, path) if path else _COLUMNS[root](fields.job)
+            if value is None:
+                raise TemplateError(
+                    f"the template {self.text!r} needs {root}.{'.'.join(path)}, "
+                    "which this job does not have"
+                )
+            out.append(value)
+        text = "".join(out)
+        if len(text) > LONGEST:
+            raise TemplateError(
+                f"the template {self.text!r} gives {len(text)} characters, above {LONGEST}"
+            )
+        return text
+
+    def __repr__(self) -> str:
+        return f"Template({self.text!r})"
+
+
+def _field(text: str, name: str) -> tuple[str, tuple[str, ...]]:
+    root, *path = name.strip().split(".")
+    if root in _COLUMNS and not path:
+        return root, ()
+    if root in _DOCUMENTS and path and all(_STEP.match(step) for step in path):
+        return root, tuple(path)
+    known = ", ".join([*_COLUMNS, *(f"{document}.<path>" for document in _DOCUMENTS)])
+    raise TemplateError(f"{text!r} asks for {{{name}}}, which no job has; known are {known}")
