@@ -62,7 +62,7 @@ class Breaker:
                 self._probe_at = self._clock() + MISCONFIGURED_REST[1]
 
     def heard(self, outcomes: Iterable[Outcome]) -> None:
-        """Learn from what became of a batch; an empty one says nothing, so the probe is still due."""
+        """Learn from what became of a batch; an empty one tells nothing: the probe is due."""
         answered = False
         fault: Unreachable | Misconfigured | None = None
         for outcome in outcomes:
