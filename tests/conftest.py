@@ -1,0 +1,162 @@
+"""The servers the tests use, as fixtures. Each is real, on loopback, and gone afterwards.
+
+postgres          a server for the session, once for each major in RIVERBRIDGE_TEST_PG_MAJORS
+database          a fresh database on it, with River's tables and ours
+empty_database    a fresh database on it, with nothing
+own_postgres      a server for this test alone: stop, kill and pause it
+kafka, own_kafka  a Kafka-protocol broker (Tansu), for the session or for this test alone
+kafka_mock        librdkafka's mock cluster, for this test alone: it fails on command
+real_kafka        Apache Kafka 4, for the session
+sqs, own_sqs      an SQS server (ministack), for the session or for this test alone
+sqs_stub          canned SQS replies: fast, and faulty on command
+proxy             makes proxies that cut connections: proxy(port)
+
+A test gets the marker of a part by using its fixture. What is missing is a skip that says how to
+get it, or an error where RIVERBRIDGE_REQUIRE names it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from riverbridge.embedded.broker import Broker
+from riverbridge.embedded.postgres import Postgres
+from riverbridge.embedded.sqs import SqsServer
+from riverbridge.errors import RiverbridgeError
+from tests.support import header
+from tests.support.database import (
+    Database,
+    GivenPostgres,
+    Server,
+    build_template,
+    new_name,
+)
+from tests.support.given import GivenKafka, GivenSqs
+from tests.support.mock_kafka import MockKafka
+from tests.support.parts import part, postgres_majors
+
+_MARKERS = {
+    "postgres": "postgres",
+    "own_postgres": "postgres",
+    "kafka": "kafka",
+    "own_kafka": "kafka",
+    "kafka_mock": "kafka",
+    "real_kafka": "real_kafka",
+    "sqs": "sqs",
+    "own_sqs": "sqs",
+    "sqs_stub": "sqs",
+}
+
+
+def pytest_report_header() -> list[str]:
+    return header.lines()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "postgres_major" in metafunc.fixturenames:
+        try:
+            majors = postgres_majors()
+        except RiverbridgeError as error:
+            raise pytest.UsageError(str(error)) from error
+        ids = [f"pg{major}" if major else "given" for major in majors]
+        metafunc.parametrize("postgres_major", majors, ids=ids, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker in {_MARKERS.get(name) for name in getattr(item, "fixturenames", ())}:
+            if marker is not None:
+                item.add_marker(marker)
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_major: int) -> Iterator[Server]:
+    url = os.environ.get("RIVERBRIDGE_TEST_DATABASE_URL")
+    if url:
+        yield GivenPostgres(url)
+        return
+    with part("postgres"):
+        server = Postgres(major=postgres_major, fsync=False)
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Server) -> Iterator[str]:
+    name = build_template(postgres)
+    yield name
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def database(postgres: Server, template: str) -> Iterator[Database]:
+    name = new_name()
+    yield Database(name, postgres.create_database(name, template), postgres)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def empty_database(postgres: Server) -> Iterator[Database]:
+    name = new_name()
+    yield Database(name, postgres.create_database(name), postgres)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def own_postgres(postgres_major: int) -> Iterator[Postgres]:
+    with part("postgres"):
+        server = Postgres(major=postgres_major or None, fsync=False)
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker | GivenKafka]:
+    given = os.environ.get("RIVERBRIDGE_TEST_KAFKA")
+    if given:
+        yield GivenKafka(given)
+        return
+    with part("kafka"):
+        broker = Broker()
+    with broker:
+        yield broker
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[Broker]:
+    with part("kafka"):
+        broker = Broker()
+    with broker:
+        yield broker
+
+
+@pytest.fixture
+def kafka_mock() -> Iterator[MockKafka]:
+    with part("kafka"):
+        cluster = MockKafka()
+    with cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def sqs() -> Iterator[SqsServer | GivenSqs]:
+    given = os.environ.get("RIVERBRIDGE_TEST_SQS_URL")
+    if given:
+        yield GivenSqs(given)
+        return
+    with part("sqs"):
+        server = SqsServer()
+    with server:
+        yield server
+
+
+@pytest.fixture
+def own_sqs() -> Iterator[SqsServer]:
+    with part("sqs"):
+        server = SqsServer()
+    with server:
+        yield server

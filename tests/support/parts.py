@@ -1,0 +1,51 @@
+"""Which servers the tests use: what the environment says, what is missing, what to say then."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from riverbridge.errors import ConfigurationError, PartMissing
+
+PARTS = ("postgres", "kafka", "real_kafka", "sqs", "go")
+
+
+def required() -> frozenset[str]:
+    """The parts that must be there, from RIVERBRIDGE_REQUIRE (a comma list)."""
+    named = {part.strip() for part in os.environ.get("RIVERBRIDGE_REQUIRE", "").split(",")} - {""}
+    unknown = named - set(PARTS)
+    if unknown:
+        raise ConfigurationError(
+            f"RIVERBRIDGE_REQUIRE names {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}"
+        )
+    return frozenset(named)
+
+
+def postgres_majors() -> list[int]:
+    """The Postgres majors to test on, from RIVERBRIDGE_TEST_PG_MAJORS, else 18.
+
+    0 stands for the server of RIVERBRIDGE_TEST_DATABASE_URL, which is used alone.
+    """
+    if os.environ.get("RIVERBRIDGE_TEST_DATABASE_URL"):
+        return [0]
+    text = os.environ.get("RIVERBRIDGE_TEST_PG_MAJORS") or "18"
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigurationError(
+            f"RIVERBRIDGE_TEST_PG_MAJORS is {text!r}; it must be numbers, as in 15,18"
+        ) from error
+
+
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """Turn PartMissing into a skip that says how to get it, or an error where it is required."""
+    try:
+        yield
+    except PartMissing as missing:
+        if name in required():
+            pytest.fail(f"RIVERBRIDGE_REQUIRE names {name}: {missing}", pytrace=False)
+        pytest.skip(f"{name}: {missing}")
