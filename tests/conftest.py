@@ -18,7 +18,8 @@ get it, or an error where RIVERBRIDGE_REQUIRE names it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -37,6 +38,9 @@ from tests.support.database import (
 from tests.support.given import GivenKafka, GivenSqs
 from tests.support.mock_kafka import MockKafka
 from tests.support.parts import part, postgres_majors
+from tests.support.proxy import Proxy
+from tests.support.real_kafka import RealKafka
+from tests.support.sqs_stub import SqsStub
 
 _MARKERS = {
     "postgres": "postgres",
@@ -160,3 +164,24 @@ def own_sqs() -> Iterator[SqsServer]:
         server = SqsServer()
     with server:
         yield server
+
+
+@pytest.fixture
+def sqs_stub() -> Iterator[SqsStub]:
+    with SqsStub() as stub:
+        yield stub
+
+
+@pytest.fixture(scope="session")
+def real_kafka() -> Iterator[RealKafka]:
+    with part("real_kafka"):
+        broker = RealKafka()
+    with broker:
+        yield broker
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[int], Proxy]]:
+    """Makes a proxy to a port on loopback; all are closed at the end of the test."""
+    with ExitStack() as stack:
+        yield lambda target: stack.enter_context(Proxy(target))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -69,7 +70,7 @@ class ChildProcess:
     """A server process in a session of its own, with its output in a log file.
 
     Nothing survives the parent: a normal end of the interpreter stops it, and a guard process
-    does so when the parent is killed, removing the directories in `scratch` as well.
+    does so when the parent is killed; both remove the directories in `scratch`.
     """
 
     def __init__(
@@ -235,5 +236,7 @@ def _stop_all() -> None:
     for child in list(_running):
         try:
             child.stop()
+            for path in child._scratch:
+                shutil.rmtree(path, ignore_errors=True)
         except Exception as error:
             print(f"riverbridge: {child.name} was not stopped: {error}", file=sys.stderr)

@@ -99,7 +99,12 @@ def _own_environment() -> Path:
 
 def _install(environment: Path) -> None:
     with as_file(files(__package__).joinpath(_LOCK)) as lock:
-        pip = [environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+        pip: list[str | Path] = [
+            environment / "bin" / "python",
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+        ]
         commands: tuple[list[str | Path], ...] = (
             [sys.executable, "-m", "venv", environment],
             [*pip, "install", "--quiet", "--no-deps", "--require-hashes", "-r", lock],
@@ -231,7 +236,7 @@ class SqsServer:
     def create_queue(
         self, name: str, fifo: bool = False, attributes: Mapping[str, str] | None = None
     ) -> str:
-        """Create queue `name` and return its URL. A FIFO queue's name must end in `.fifo`: it is added."""
+        """Create queue `name` and return its URL; the name of a FIFO queue gets `.fifo`."""
         wanted = dict(attributes or {})
         if fifo:
             wanted["FifoQueue"] = "true"

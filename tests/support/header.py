@@ -14,6 +14,7 @@ from riverbridge.embedded.postgres import find_postgres, postgres_version
 from riverbridge.embedded.sqs import locked_version
 from riverbridge.errors import RiverbridgeError
 from tests.support.parts import postgres_majors, required
+from tests.support.real_kafka import kafka_version
 
 
 def lines() -> list[str]:
@@ -21,6 +22,7 @@ def lines() -> list[str]:
     return [
         f"postgres: {_say(_postgres)}",
         f"kafka: {_say(_kafka)}; mock: librdkafka {confluent_kafka.libversion()[0]}",
+        f"real_kafka: Apache Kafka {kafka_version()} (needs Java and, the first time, Maven)",
         f"sqs: {_say(_sqs)}",
         f"required parts: {_say(lambda: ', '.join(sorted(required())) or 'none')}",
     ]
