@@ -1,0 +1,75 @@
+"""What the leader does to `river_job`: make due jobs available, delete old finished ones.
+
+Each statement is guarded and may be repeated, by two leaders at once too. The functions run in the
+caller's transaction and raise what psycopg raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+import psycopg
+
+from riverbridge.model.job import JobState
+from riverbridge.sql import statement
+
+# The state that usually has the most rows comes last, so that it cannot starve the others.
+_CLEANED = (JobState.CANCELLED, JobState.DISCARDED, JobState.COMPLETED)
+
+
+class Scheduled(NamedTuple):
+    """What one batch did.
+
+    jobs: rows moved, discarded ones included.
+    conflicts: ids discarded because another job holds their unique key.
+    due: queues with jobs that may be claimed now.
+    """
+
+    jobs: int
+    conflicts: Sequence[int]
+    due: Sequence[str]
+
+
+def schedule(
+    conn: psycopg.Connection, *, look_ahead: timedelta, limit: int, schema: str | None = None
+) -> Scheduled:
+    """Make jobs available that are due by now + `look_ahead` (contract 3.8).
+
+    A job whose unique key another holds is discarded, with `unique_key_conflict` in its metadata.
+    Fewer than `limit` jobs mean that no more are due, but for rows that others have locked.
+    """
+    values = {"look_ahead": look_ahead, "limit": limit}
+    row = conn.cursor(binary=True).execute(statement("job/schedule", schema), values).fetchone()
+    assert row is not None
+    return Scheduled(*row)
+
+
+def announce(conn: psycopg.Connection, queues: Sequence[str], *, schema: str | None = None) -> None:
+    """Tell River's clients at commit that `queues` have jobs to claim (contract 5.2)."""
+    values = {"queues": list(queues), "schema": schema or None}
+    conn.execute(statement("notify/insert"), values)
+
+
+def clean(
+    conn: psycopg.Connection,
+    *,
+    keep: Mapping[JobState, timedelta],
+    limit: int,
+    schema: str | None = None,
+) -> int:
+    """Delete up to `limit` jobs finalized longer ago than `keep` says; how many it were.
+
+    A state that `keep` does not name stays for ever. Unlike River, which goes by id, the oldest of
+    a state go first; what is left in the end is the same (contract 3.10).
+    """
+    states = [state for state in _CLEANED if state in keep]
+    if not states:
+        return 0
+    values = {
+        "states": [state.value for state in states],
+        "keep": [keep[state] for state in states],
+        "limit": limit,
+    }
+    return conn.execute(statement("job/clean", schema), values).rowcount
