@@ -1,0 +1,78 @@
+"""River's own maintenance and election, built from its modules, beside ours in one database."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from riverbridge.errors import PartMissing
+from tests.support.database import Database
+from tests.support.parts import part
+
+SOURCE = Path(__file__).parent
+
+
+class OracleError(AssertionError):
+    """River itself failed."""
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The program of main.go, bound to a database."""
+
+    program: Path
+    dsn: str
+
+    def __call__(self, command: str, schema: str, *args: object) -> Any:
+        """Run a command to its end; what it printed, parsed."""
+        line = [str(self.program), command, self.dsn, schema, *map(str, args)]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            raise OracleError(done.stderr)
+        return json.loads(done.stdout) if done.stdout else None
+
+    def start(self, command: str, schema: str, *args: object) -> subprocess.Popen[bytes]:
+        """Start a command that ends with its standard input."""
+        line = [str(self.program), command, self.dsn, schema, *map(str, args)]
+        return subprocess.Popen(line, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="session")
+def oracle_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with part("go"):
+        return _build(tmp_path_factory.mktemp("upkeep") / "upkeep")
+
+
+def _build(target: Path) -> Path:
+    go = shutil.which("go")
+    if go is None:
+        raise PartMissing("Go is not on the PATH; install Go 1.25 or newer")
+    download = subprocess.run(
+        [go, "mod", "download"], cwd=SOURCE, capture_output=True, text=True, timeout=300
+    )
+    if download.returncode:
+        raise PartMissing(f"River's Go modules could not be had: {download.stderr.strip()}")
+    subprocess.run([go, "build", "-o", str(target), "."], cwd=SOURCE, check=True, timeout=300)
+    return target
+
+
+@pytest.fixture
+def oracle(oracle_program: Path, twins: Database) -> Oracle:
+    return Oracle(oracle_program, twins.dsn)
+
+
+@pytest.fixture
+def twins(oracle_program: Path, empty_database: Database) -> Database:
+    """A database with River's tables twice: in schema `ours` and in schema `rivers`."""
+    migrate = Oracle(oracle_program, empty_database.dsn)
+    with empty_database.connect() as conn:
+        for schema in ("ours", "rivers"):
+            conn.execute(f"CREATE SCHEMA {schema}".encode())
+            migrate("migrate", schema)
+    return empty_database
