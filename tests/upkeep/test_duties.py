@@ -102,7 +102,7 @@ def test_a_full_batch_is_followed_soon_by_the_next(conn: psycopg.Connection) -> 
     for _ in range(5):
         conn.execute(INSERT, ("default", -1))
     begun = clock()
-    counts = []
+    counts: list[int] = []
     while not counts or counts[-1] % 2 == 0:
         scheduler.step(conn, 5)
         counts.append(scheduler.scheduled)
@@ -179,7 +179,7 @@ def test_a_job_retried_meanwhile_is_not_deleted(
         "INSERT INTO river_job (state, kind, args, finalized_at)"
         " VALUES ('discarded', 'k', '{}', '1999-01-01')"
     )
-    keep = {state: timedelta(0) for state in (upkeep._CLEANED)}
+    keep = {state: timedelta(0) for state in upkeep._CLEANED}
     with database.connect(autocommit=False) as holder:
         holder.execute("UPDATE river_job SET state = 'available', finalized_at = NULL")
         assert upkeep.clean(conn, keep=keep, limit=10) == 0

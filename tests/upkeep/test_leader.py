@@ -66,6 +66,13 @@ def states(conn: psycopg.Connection) -> dict[int, str]:
     return dict(conn.execute("SELECT id, state::text FROM river_job").fetchall())
 
 
+def held(conn: psycopg.Connection) -> seats.Seat:
+    """The seat, once somebody has it."""
+    seat = eventually(lambda: seats.get(conn))
+    assert seat is not None
+    return seat
+
+
 def backend(conn: psycopg.Connection) -> int:
     row = conn.execute(
         "SELECT pid FROM pg_stat_activity WHERE application_name = %s", (APPLICATION,)
@@ -122,9 +129,7 @@ def test_a_follower_does_nothing(database: Database, conn: psycopg.Connection) -
             eventually(lambda before=before: leader.progress > before)  # type: ignore[misc]
         assert not leader.is_leader
     assert states(conn) == {job: "scheduled"}
-    seat = seats.get(conn)
-    assert seat is not None
-    assert seat.leader_id == "other"
+    assert held(conn).leader_id == "other"
 
 
 def test_stop_resigns_and_says_so(database: Database, conn: psycopg.Connection) -> None:
@@ -150,15 +155,12 @@ def test_stop_while_the_server_is_away_ends(database: Database) -> None:
 def test_asked_to_resign_it_resigns(database: Database, conn: psycopg.Connection) -> None:
     leader = make(database)
     with running(leader):
-        first = eventually(lambda: seats.get(conn))
+        first = held(conn)
         for noise in ("", "{", "[1]", "null", '{"action": 7}', "[" * 100_000, '{"action":"x"}'):
             leader.notify(noise)
         leader.notify('{"action":"request_resign","leader_id":""}')
-        second = eventually(
-            lambda: (seat := seats.get(conn)) and seat.elected_at > first.elected_at and seat,
-            within=3,
-        )
-        assert second.leader_id == "us"
+        eventually(lambda: held(conn).elected_at > first.elected_at, within=3)
+        assert held(conn).leader_id == "us"
         eventually(lambda: leader.is_leader)
 
 
@@ -180,10 +182,10 @@ def test_a_new_term_after_a_crash_emptied_the_table(
     clock = Clock()
     leader = make(database, clock=clock)
     with running(leader):
-        first = eventually(lambda: seats.get(conn))
+        first = held(conn)
         conn.execute("TRUNCATE river_leader")
         clock.ahead += 5
-        second = eventually(lambda: seats.get(conn), within=2)
+        second = held(conn)
         assert second.elected_at > first.elected_at
         eventually(lambda: leader.is_leader)
 
@@ -196,9 +198,7 @@ def test_a_term_taken_over_is_not_resigned(database: Database, conn: psycopg.Con
         conn.execute("UPDATE river_leader SET leader_id = 'other', elected_at = now()")
         clock.ahead += 5
         eventually(lambda: not leader.is_leader)
-    seat = seats.get(conn)
-    assert seat is not None
-    assert seat.leader_id == "other"
+    assert held(conn).leader_id == "other"
 
 
 def test_trust_runs_out_while_the_session_is_frozen(
@@ -248,13 +248,12 @@ def test_a_failing_duty_stops_nothing_else(database: Database, conn: psycopg.Con
     leader = make(database, broken, scheduler, clock=clock)
     with running(leader):
         eventually(lambda: broken.calls >= 6)
-        first = eventually(lambda: seats.get(conn))
+        first = held(conn)
         job = insert(conn)
         clock.ahead += 6
         eventually(lambda: states(conn)[job] == "available", within=5)
         eventually(lambda: leader.failing.get("broken"))
-        now = seats.get(conn)
-        assert now is not None
+        now = held(conn)
         assert now.elected_at == first.elected_at
         assert now.expires_at > first.expires_at
         assert leader.is_leader
@@ -267,7 +266,7 @@ def test_two_leaders_at_once_do_no_harm(database: Database, conn: psycopg.Connec
     )
     one, two = Scheduler(), Scheduler()
     with running(make(database, one, client_id="one")):
-        eventually(lambda: seats.get(conn))
+        held(conn)
         conn.execute("TRUNCATE river_leader")  # as a crash would; the first still trusts its term
         with running(make(database, two, client_id="two")):
             eventually(lambda: set(states(conn).values()) == {"available"})

@@ -14,7 +14,7 @@ WITH due AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ),
 -- The unique index holds at most one row per key, so the join adds no rows.
-judged AS (
+judged AS MATERIALIZED (
     SELECT
         due.id,
         due.unique_key IS NOT NULL
@@ -33,40 +33,32 @@ judged AS (
         AND holder.unique_states IS NOT NULL
         AND /* schema */river_job_state_in_bitmask(holder.unique_states, holder.state)
 ),
-moved AS (
-    UPDATE /* schema */river_job AS job
+-- Arrays, not joins: the planner expects as many rows as the limit allows, and for those it would
+-- read the whole table, even when only one job is due.
+ready AS (
+    UPDATE /* schema */river_job
+    SET state = 'available'
+    WHERE id = ANY(ARRAY(SELECT id FROM judged WHERE NOT superfluous))
+    RETURNING queue, scheduled_at
+),
+discarded AS (
+    UPDATE /* schema */river_job
     SET
-        state = CASE
-            WHEN judged.superfluous THEN 'discarded'::/* schema */river_job_state
-            ELSE 'available'::/* schema */river_job_state
-        END,
-        finalized_at = CASE
-            WHEN judged.superfluous THEN now() + %(look_ahead)s::interval
-            ELSE job.finalized_at
-        END,
-        metadata = CASE
-            WHEN judged.superfluous
-                THEN job.metadata || '{"unique_key_conflict": "scheduler_discarded"}'::jsonb
-            ELSE job.metadata
-        END,
+        state = 'discarded',
+        finalized_at = now() + %(look_ahead)s::interval,
+        metadata = metadata || '{"unique_key_conflict": "scheduler_discarded"}'::jsonb,
         -- Position 4 is `discarded`. A job that would keep its key while discarded cannot be
         -- discarded beside the key's holder: River's statement fails there, for the whole batch and
         -- every time. It gives up that one claim on the key instead.
-        unique_states = CASE
-            WHEN judged.superfluous THEN set_bit(job.unique_states, 4, 0)
-            ELSE job.unique_states
-        END
-    FROM judged
-    WHERE job.id = judged.id
-    RETURNING job.id, job.queue, job.scheduled_at, judged.superfluous
+        unique_states = set_bit(unique_states, 4, 0)
+    WHERE id = ANY(ARRAY(SELECT id FROM judged WHERE superfluous))
+    RETURNING id
 )
 SELECT
-    count(*),
-    coalesce(array_agg(id ORDER BY id) FILTER (WHERE superfluous), '{}'),
-    coalesce(
-        array_agg(DISTINCT queue) FILTER (
-            WHERE NOT superfluous AND scheduled_at <= clock_timestamp() + interval '5 ms'
-        ),
-        '{}'
+    (SELECT count(*) FROM ready) + (SELECT count(*) FROM discarded),
+    ARRAY(SELECT id FROM discarded ORDER BY id),
+    ARRAY(
+        SELECT DISTINCT queue
+        FROM ready
+        WHERE scheduled_at <= clock_timestamp() + interval '5 ms'
     )
-FROM moved
