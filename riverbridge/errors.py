@@ -3,6 +3,7 @@
     RiverbridgeError
     ├── ConfigurationError    settings that cannot work; the command ends with exit code 78
     │   └── SchemaError       the tables are missing, too old or too new for this version
+    ├── MigrationError        a migration that cannot be run, or that failed and was rolled back
     ├── InvalidJob            a job River would refuse, found before anything is sent
     ├── TemplateError         a template that cannot be parsed, or a job it cannot be rendered for
     ├── PartMissing           the demo or a test needs a server that this machine does not have
@@ -32,6 +33,10 @@ class ConfigurationError(RiverbridgeError):
 
 class SchemaError(ConfigurationError):
     """The tables are missing, too old or too new. The message names versions and the command."""
+
+
+class MigrationError(RiverbridgeError):
+    """A migration that cannot be run, or that failed and was rolled back."""
 
 
 class InvalidJob(RiverbridgeError, ValueError):

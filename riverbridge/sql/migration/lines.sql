@@ -1,0 +1,1 @@
+SELECT DISTINCT line FROM /* schema */river_migration ORDER BY line

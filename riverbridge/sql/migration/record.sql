@@ -1,0 +1,1 @@
+INSERT INTO /* schema */river_migration (line, version) VALUES (%(line)s, %(version)s)

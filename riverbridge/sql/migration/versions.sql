@@ -1,0 +1,1 @@
+SELECT version FROM /* schema */river_migration WHERE line = %(line)s ORDER BY version

@@ -1,0 +1,1 @@
+SELECT version FROM /* schema */river_migration ORDER BY version

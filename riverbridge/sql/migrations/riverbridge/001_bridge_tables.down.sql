@@ -1,0 +1,2 @@
+DROP TABLE /* schema */riverbridge_route;
+DROP TABLE /* schema */riverbridge_process;
