@@ -117,7 +117,7 @@ class Migrator:
             self.get(target)
         with self._session() as conn:
             applied = read_applied(conn, self._schema, self._line)
-            self._check_lined(applied)
+            self._check_ready(conn, applied)
             if target in applied.versions:
                 return ()
             wanted = [
@@ -278,12 +278,21 @@ class Migrator:
             params["line"] = self._line
         conn.execute(statement(name, self._schema), params)
 
-    def _check_lined(self, applied: Applied) -> None:
+    def _check_ready(self, conn: Connection, applied: Applied) -> None:
+        """Refuse before anything is done what could only be done in part."""
         if self._line != MAIN and not applied.lined:
             raise MigrationError(
                 f"line {self._line} needs version {_LINED_SINCE} of line {MAIN}; "
                 f"run first: {_command('up', self._schema, MAIN)}"
             )
+        if not applied.present:
+            ((job, _, _),) = _fetch(conn, statement("migration/presence", self._schema))
+            if job:
+                raise MigrationError(
+                    "river_job is there but river_migration is not: the tables are managed by "
+                    "other means, and so must be what is missing; print its SQL with: riverbridge "
+                    f"migrate get --line {self._line} --all --up"
+                )
 
     def _check_other_lines(
         self, conn: Connection, applied: Applied, steps: Sequence[Migration]
@@ -364,9 +373,4 @@ def _reason(error: psycopg.Error) -> str:
         return f"{said}; it took longer than the statement limit allows"
     if isinstance(error, pg.InvalidSchemaName):
         return f"{said}; create it first with CREATE SCHEMA"
-    if isinstance(error, pg.DuplicateTable | pg.DuplicateObject):
-        return (
-            f"{said}; the tables are there but river_migration does not say so: they are managed "
-            "by other means, and so must this version be"
-        )
     return said
