@@ -1,0 +1,364 @@
+"""The settings as typed, frozen models; the field descriptions are the configuration reference.
+
+Durations are float seconds, sizes bytes. `load` (loading.py) is what makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from riverbridge.settings import checks, shape
+from riverbridge.settings.secrets import Pairs
+from riverbridge.settings.values import (
+    Bytes,
+    Choice,
+    Dsn,
+    Flag,
+    Names,
+    Properties,
+    Seconds,
+    Text,
+    Whole,
+)
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+PREFIX = shape.PREFIX
+
+Boolean = Annotated[bool, Flag()]
+Template = Annotated[str, Text(1024, kind="template")]
+Envelope = Annotated[Literal["cloudevents", "raw"], Choice("cloudevents", "raw")]
+Port = Annotated[int, Whole(0, 65535)]
+Host = Annotated[str, Text(255, checks.host)]
+Url = Annotated[str, Text(2048, checks.url, "URL")]
+Servers = Annotated[str, Text(4096, checks.servers)]
+DeliveryTimeout = Annotated[float, Seconds(0.05, MINUTE)]
+Config = Annotated[Mapping[str, str], Properties(dotted=True)]
+Keep = Annotated[float | None, Seconds(0, 3650 * DAY, keep=True)]
+
+_TIMEOUT = "How long a message may take to be acknowledged; by default the deadline."
+_ENVELOPE = "What a message is: the job's args in a binary-mode CloudEvent, or the args alone."
+_INSECURE = "Allow settings that give up transport security; each is warned about at every start."
+_CONFIG = (
+    "Any librdkafka property. Single ones may be set by a variable each, with `_` for the dots: "
+    "`…__CONFIG__SASL_PASSWORD`. Secrets are masked wherever it is shown."
+)
+
+
+class Part(BaseModel):
+    """The base of every table: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Retention(Part):
+    """How long finished jobs are kept, where riverbridge leads the cleaning. None keeps them."""
+
+    completed: Keep = Field(DAY, description="How long completed jobs stay; -1 keeps them.")
+    cancelled: Keep = Field(DAY, description="How long cancelled jobs stay; -1 keeps them.")
+    discarded: Keep = Field(7 * DAY, description="How long discarded jobs stay; -1 keeps them.")
+
+
+class Log(Part):
+    """What is logged and how."""
+
+    format: Annotated[Literal["auto", "text", "json"], Choice("auto", "text", "json")] = Field(
+        "auto", description="Log lines as text or JSON; auto is text on a terminal, else JSON."
+    )
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Choice("debug", "info", "warning", "error")
+    ] = Field("info", description="The least severe level that is logged.")
+
+
+class Http(Part):
+    """Where the console and its API listen."""
+
+    host: Host = Field(
+        "127.0.0.1", description="Address of the console and API; loopback only, as yet."
+    )
+    port: Port = Field(8080, description="Port of the console and API; 0 takes a free one.")
+
+
+class Probes(Part):
+    """Where `/livez`, `/readyz`, `/metrics` and `/version` listen."""
+
+    host: Host = Field(
+        "127.0.0.1", description="Address of the probes, which may be any; by default HTTP's."
+    )
+    port: Port = Field(8080, description="Port of the probes; by default HTTP's.")
+
+
+class KafkaSink(Part):
+    """Deliver to a Kafka topic."""
+
+    type: Literal["kafka"] = Field(description="Selects this kind of sink.", examples=["kafka"])
+    bootstrap_servers: Servers = Field(
+        description="The brokers to ask first: host:port, comma-separated.",
+        examples=["broker:9092"],
+    )
+    topic: Template = Field(
+        description="The topic; may use the job, as in `jobs.{kind}`.", examples=["jobs.{kind}"]
+    )
+    headers: Annotated[Mapping[str, str], Properties()] = Field(
+        Pairs(),
+        description="Further record headers; the values are templates.",
+        examples=['{"tenant":"{args.tenant}"}'],
+    )
+    config: Config = Field(Pairs(), description=_CONFIG, examples=['{"compression.type":"zstd"}'])
+    delivery_timeout: DeliveryTimeout = Field(10.0, description=_TIMEOUT)
+    envelope: Envelope = Field("cloudevents", description=_ENVELOPE)
+    msk_iam_region: Annotated[str | None, Text(64)] = Field(
+        None,
+        description="Sign in to Amazon MSK with IAM in this region; needs `riverbridge[msk]`.",
+        examples=["eu-west-1"],
+    )
+    insecure: Boolean = Field(False, description=_INSECURE)
+
+
+class SqsSink(Part):
+    """Deliver to an SQS queue; one whose URL ends in `.fifo` is a FIFO queue."""
+
+    type: Literal["sqs"] = Field(description="Selects this kind of sink.", examples=["sqs"])
+    queue_url: Url = Field(
+        description="The queue's URL.",
+        examples=["https://sqs.eu-west-1.amazonaws.com/123456789012/billing.fifo"],
+    )
+    region: Annotated[str | None, Text(64)] = Field(
+        None, description="The AWS region; by default the credential chain's."
+    )
+    endpoint_url: Annotated[str | None, Text(2048, checks.url, "URL")] = Field(
+        None, description="Another endpoint than AWS's own.", examples=["http://127.0.0.1:4566"]
+    )
+    headers: Annotated[Mapping[str, str], Properties()] = Field(
+        Pairs(),
+        description="Further message attributes; the values are templates.",
+        examples=['{"tenant":"{args.tenant}"}'],
+    )
+    delivery_timeout: DeliveryTimeout = Field(10.0, description=_TIMEOUT)
+    envelope: Envelope = Field("cloudevents", description=_ENVELOPE)
+    threads: Annotated[int, Whole(1, 64)] = Field(
+        8, description="How many requests are under way at once."
+    )
+    fair_queue: Boolean = Field(
+        False,
+        description="On a standard queue, send the route's key as the message group (fair queue).",
+    )
+    insecure: Boolean = Field(False, description=_INSECURE)
+
+    @property
+    def fifo(self) -> bool:
+        """Whether the queue is a FIFO queue, by its name."""
+        return self.queue_url.endswith(".fifo")
+
+
+Sink = KafkaSink | SqsSink
+
+
+class Route(Part):
+    """Which jobs go to which sinks, and what becomes of them."""
+
+    queues: Annotated[tuple[str, ...], Names(Text(64, checks.queue_name), "queues")] = Field(
+        description="The queues whose jobs this route takes.", examples=["orders,invoices"]
+    )
+    kinds: Annotated[tuple[str, ...], Names(Text(127), "kinds")] = Field(
+        ("*",),
+        description="Globs over job kinds; `*` is any run of characters.",
+        examples=["order.*"],
+    )
+    sinks: Annotated[tuple[str, ...], Names(Text(64, checks.own_name), "sinks")] = Field(
+        (), description="The sinks that get each job; by default all.", examples=["events,billing"]
+    )
+    key: Annotated[str | None, Text(1024, kind="template")] = Field(
+        None,
+        description="The partition key or message group.",
+        examples=["{args.customer_id}"],
+    )
+    ordered: Annotated[bool | None, Flag()] = Field(
+        None,
+        description="Whether the jobs of a key keep their order. A key on Kafka, or a FIFO queue, "
+        "must state it; true is not built yet.",
+        examples=["false"],
+    )
+    max_attempts: Annotated[int | None, Whole(1, 32767)] = Field(
+        None, description="Attempts after which a job is discarded; by default the job's own."
+    )
+    retry: Annotated[
+        Literal["river", "fixed", "exponential"], Choice("river", "fixed", "exponential")
+    ] = Field(
+        "river",
+        description="How the wait for the next attempt grows: River's (failures to the power of "
+        "four, in seconds), always the same, or doubling.",
+    )
+    retry_delay: Annotated[float, Seconds(0.1, 30 * DAY)] = Field(
+        5.0, description="The wait, or the first one; for fixed and exponential."
+    )
+    retry_max_delay: Annotated[float, Seconds(0.1, 365 * DAY)] = Field(
+        HOUR, description="The longest wait; for exponential."
+    )
+    on_success: Annotated[Literal["complete", "delete"], Choice("complete", "delete")] = Field(
+        "complete", description="Complete a delivered job, or delete its row (faster, no history)."
+    )
+    claim: Annotated[Literal["auto", "lock", "lease"], Choice("auto", "lock", "lease")] = Field(
+        "auto",
+        description="Hold jobs by a row lock while they are delivered, mark them running first, "
+        "or learn which fits.",
+    )
+    max_age: Annotated[float | None, Seconds(1, 3650 * DAY)] = Field(
+        None, description="Discard jobs that are older than this instead of delivering them."
+    )
+    lanes: Annotated[int | None, Whole(1, 32)] = Field(
+        None, description="Lanes of this route's own; by default it shares the process's."
+    )
+    unmatched: Annotated[Literal["leave", "fail"], Choice("leave", "fail")] = Field(
+        "leave",
+        description="Jobs of these queues that no route takes: left alone and reported, or failed "
+        "as River fails unknown kinds.",
+    )
+
+
+class KafkaSource(Part):
+    """Turn the records of Kafka topics into jobs."""
+
+    type: Literal["kafka"] = Field(description="Selects this kind of source.", examples=["kafka"])
+    bootstrap_servers: Servers = Field(
+        description="The brokers to ask first: host:port, comma-separated.",
+        examples=["broker:9092"],
+    )
+    topics: Annotated[tuple[str, ...], Names(Text(249, checks.topic_name), "topics")] = Field(
+        description="The topics to read.", examples=["signups"]
+    )
+    kind: Annotated[str, Text(127, checks.kind_name)] = Field(
+        description="The kind of the jobs.", examples=["signup"]
+    )
+    config: Config = Field(Pairs(), description=_CONFIG)
+    insecure: Boolean = Field(False, description=_INSECURE)
+
+
+class Described(NamedTuple):
+    """One line of the effective settings. `value` is masked where secret, None where unset."""
+
+    variable: str
+    value: str | None
+    origin: str
+    default: bool
+
+
+class Settings(BaseSettings):
+    """Everything a process is told. Frozen; made by `load`, which reads, merges and checks."""
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=False,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+    )
+    _origins: dict[shape.Path, str] = PrivateAttr(default_factory=dict)
+    _ignored: tuple[str, ...] = PrivateAttr(default=())
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+
+    database_url: Annotated[SecretStr | None, Dsn()] = Field(
+        None,
+        description="The Postgres that holds River's tables. Required to run.",
+        examples=["postgresql://app@db/app"],
+    )
+    db_schema: Annotated[str | None, Text(46)] = Field(
+        None,
+        alias="schema",
+        description="The schema of River's tables; by default the search path decides.",
+        examples=["public"],
+    )
+    name: Annotated[str | None, Text(100)] = Field(
+        None, description="The name this process is shown under; by default the host's."
+    )
+    source_name: Annotated[str | None, Text(255)] = Field(
+        None,
+        description="The source of events and the first part of their ids; by default it is "
+        "derived from the database.",
+        examples=["shop"],
+    )
+    lanes: Annotated[int, Whole(1, 32)] = Field(
+        2, description="Lanes that claim, deliver and settle; more than cores loses."
+    )
+    hold: Annotated[float, Seconds(0.05, 5)] = Field(
+        1.0, description="How long a batch stays locked before it becomes leases."
+    )
+    deadline: Annotated[float, Seconds(0.05, MINUTE)] = Field(
+        10.0, description="How long the delivery of a batch may take; not below the hold."
+    )
+    batch_size: Annotated[int, Whole(1, 10_000)] = Field(
+        1000, description="The most jobs in one batch."
+    )
+    batch_bytes: Annotated[int, Bytes(1 << 16, 1 << 28)] = Field(
+        8 << 20, description="About the most bytes of args in one batch."
+    )
+    poll_interval: Annotated[float, Seconds(0.05, MINUTE)] = Field(
+        1.0, description="How often a lane looks for jobs without being woken."
+    )
+    listen: Boolean = Field(True, description="Be woken by LISTEN; false polls only.")
+    listen_url: Annotated[SecretStr | None, Dsn()] = Field(
+        None,
+        description="A direct connection for LISTEN, where DATABASE_URL leads to a pooler.",
+        examples=["postgresql://app@db:5432/app"],
+    )
+    pooler: Boolean = Field(
+        False,
+        description="DATABASE_URL leads to a transaction pooler: no prepared statements, and "
+        "polling only unless LISTEN_URL is given.",
+    )
+    grace: Annotated[float, Seconds(0, 10 * MINUTE)] = Field(
+        25.0, description="How long a stop may take to finish what is under way."
+    )
+    elections: Boolean = Field(
+        True, description="Take part in River's leader elections; false leaves upkeep to others."
+    )
+    retention: Retention = Retention()  # type: ignore[call-arg]
+    log: Log = Log()  # type: ignore[call-arg]
+    http: Http = Http()  # type: ignore[call-arg]
+    probes: Probes = Probes()  # type: ignore[call-arg]
+    sinks: Mapping[str, Annotated[KafkaSink | SqsSink, Field(discriminator="type")]] = {}
+    routes: Mapping[str, Route] = {}
+    sources: Mapping[str, KafkaSource] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # `load` has read the environment and the files: the built-in sources stop at the first
+        # bad value, take unknown names for nobody's, and forget where a value came from.
+        return (init_settings,)
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Variables Kubernetes injects for a Service named riverbridge; worth one log line."""
+        return self._ignored
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was allowed but should be known, a line each, to be logged at every start."""
+        return self._warnings
+
+    def describe(self) -> list[Described]:
+        """Every setting in force, in the reference's order; secrets are masked."""
+        lines: list[Described] = []
+        for path, leaf, value in shape.leaves(self):
+            found = sorted({o for p, o in self._origins.items() if p[: len(path)] == path})
+            origin = " and ".join(found) or shape.DEFAULT
+            shown = None if value is None and not leaf.keeps else leaf.show(value)
+            lines.append(Described(shape.variable(path), shown, origin, origin == shape.DEFAULT))
+        return lines
+
+    def remember(
+        self, origins: dict[shape.Path, str], ignored: tuple[str, ...], warnings: tuple[str, ...]
+    ) -> Settings:
+        """For `load`: where the values came from, and what to tell."""
+        self._origins, self._ignored, self._warnings = origins, ignored, warnings
+        return self

@@ -1,0 +1,124 @@
+"""The configuration reference, written from the models so that it cannot differ from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from pydantic_core import PydanticUndefined
+
+from riverbridge.settings import models, shape
+
+_HEAD = """\
+# Configuration
+
+Settings are read from the environment, from `.env` and from `riverbridge.toml` in the working
+directory; the environment wins over `.env`, and `.env` over the TOML file. All but `DATABASE_URL`
+start with `RIVERBRIDGE_`, and two underscores separate levels. The TOML file has the same keys in
+lower case, levels as tables:
+
+```toml
+database_url = "postgresql://app@db/app"
+
+[sinks.events]
+type = "kafka"
+bootstrap_servers = "broker:9092"
+topic = "jobs.{kind}"
+```
+
+- A **duration** is seconds (`5`, `0.5`) or a number and a unit: `500ms`, `5s`, `2m`, `1h`, `7d`.
+- A **size** is bytes or a number and `KiB`, `MiB` or `GiB`.
+- A **list** is comma-separated or a JSON array; in TOML an array.
+- Any table may be given as a JSON object: `RIVERBRIDGE_HTTP='{"port":8081}'`. A variable for a part
+  of it wins.
+- In `.env`, `${NAME}` stands for another variable. In the environment nothing is replaced.
+- `<NAME>` is a name you choose: letters, digits and single underscores; it is used in lower case.
+
+Unknown keys are errors, at every level. Excepted are the variables that Kubernetes injects for a
+Service named riverbridge (`RIVERBRIDGE_SERVICE_HOST`, `RIVERBRIDGE_SERVICE_PORT…`,
+`RIVERBRIDGE_PORT…`), which are ignored with one log line, and those of the project's own tools
+(`RIVERBRIDGE_REQUIRE`, `RIVERBRIDGE_PG_BIN`, `RIVERBRIDGE_MINISTACK_BIN`, `RIVERBRIDGE_TEST_*`).
+
+`riverbridge config` prints what is in force and where it came from, secrets masked. Wrong settings
+end every command with exit code 78 and one line for each problem, all at once.
+
+This page is written by `python -m riverbridge.settings`.
+"""
+
+_SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[models.Part], ...]], ...] = (
+    (
+        "Retention",
+        "Applies where riverbridge leads the upkeep.",
+        ("retention",),
+        (models.Retention,),
+    ),
+    ("Logging", "", ("log",), (models.Log,)),
+    ("Console and API", "", ("http",), (models.Http,)),
+    ("Probes", "", ("probes",), (models.Probes,)),
+    ("Kafka sinks", "", ("sinks", "<NAME>"), (models.KafkaSink,)),
+    ("SQS sinks", "", ("sinks", "<NAME>"), (models.SqsSink,)),
+    (
+        "Routes",
+        (
+            "With sinks but no route there is one route, `outbox`: the queue `outbox` to all "
+            "sinks. Two routes may share a queue if no kind can match both."
+        ),
+        ("routes", "<NAME>"),
+        (models.Route,),
+    ),
+    (
+        "Kafka sources",
+        "Sources are read and checked, but not built yet: each is warned about at start.",
+        ("sources", "<NAME>"),
+        (models.KafkaSource,),
+    ),
+)
+
+
+def reference() -> str:
+    """The reference as Markdown: every variable, its type, default, limits and an example."""
+    parts = [_HEAD, *_table("General", "", (), (models.Settings,))]
+    for title, text, path, part in _SECTIONS:
+        parts += _table(title, text, path, part)
+    return "\n".join(parts)
+
+
+def _table(
+    title: str, text: str, path: shape.Path, part: tuple[type[models.Part | models.Settings], ...]
+) -> Iterator[str]:
+    yield f"## {title}\n"
+    if text:
+        yield text + "\n"
+    yield "| Variable | Type | Default | Limits | Meaning | Example |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for key, node in shape.tree(*part).fields.items():
+        if isinstance(node, shape.Leaf):
+            yield _row((*path, key), node)
+    yield ""
+
+
+def _row(path: shape.Path, leaf: shape.Leaf) -> str:
+    field, rule = leaf.field, leaf.rule
+    examples = [_code(example) for example in field.examples or ()]
+    cells = (
+        _code(shape.variable(path)),
+        rule.kind if rule else "choice",
+        _default(leaf),
+        (rule.limits if rule else ", ".join(get_args(field.annotation))),
+        field.description or "",
+        ", ".join(examples),
+    )
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _default(leaf: shape.Leaf) -> str:
+    default = leaf.field.default
+    if default is PydanticUndefined:
+        return "required"
+    if default is None or default in ((), {}):
+        return ""
+    return _code(leaf.show(default))
+
+
+def _code(value: object) -> str:
+    return f"`{value}`"

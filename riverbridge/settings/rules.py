@@ -1,0 +1,281 @@
+"""What no single value shows: combinations that cannot work, each a small function."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from urllib.parse import urlsplit
+
+from riverbridge.errors import TemplateError
+from riverbridge.model import globs
+from riverbridge.settings import checks
+from riverbridge.settings.models import KafkaSink, Route, Settings, Sink, SqsSink
+from riverbridge.settings.reading import Problem
+from riverbridge.settings.secrets import MASK, Pairs
+from riverbridge.settings.shape import Path, variable
+from riverbridge.settings.values import spell
+
+CheckSink = Callable[[Sink], Iterable[str]]
+CheckTemplate = Callable[[str], object]
+# Addresses that take a port from others too; localhost is another spelling of some.
+_WIDE = frozenset({"0.0.0.0", "::", "localhost"})  # noqa: S104
+_FALSE = ("false", "f", "0", "no", "off")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the rules look at: the settings that could be read and what the user gave."""
+
+    settings: Settings
+    given: frozenset[Path]
+    sinks: tuple[str, ...]
+    """The names of all sinks, also of those whose own settings are wrong."""
+    check_sink: CheckSink | None = None
+    check_template: CheckTemplate | None = None
+
+    def pairs(self) -> Iterator[tuple[str, Route, str, Sink]]:
+        """Each route with each of its sinks."""
+        for name, route in self.settings.routes.items():
+            for sink in route.sinks:
+                if sink in self.settings.sinks:
+                    yield name, route, sink, self.settings.sinks[sink]
+
+
+def problems(checked: Checked) -> list[Problem]:
+    """Everything that cannot work."""
+    return [problem for rule in _RULES for problem in rule(checked)]
+
+
+def warnings(settings: Settings) -> list[str]:
+    """What was allowed and should be known."""
+    lines = [
+        f"{variable(path)}: {text}; allowed by {variable((*path[:2], 'insecure'))}"
+        for path, text, _ in _insecure(settings)
+    ]
+    lines += [
+        f"{variable(('sources', name))}: sources are not built yet; nothing is read from it"
+        for name in settings.sources
+    ]
+    return lines
+
+
+def _times(checked: Checked) -> Iterator[Problem]:
+    s = checked.settings
+    if s.deadline < s.hold:
+        yield Problem(
+            ("deadline",),
+            f"{spell(s.deadline)} is shorter than the hold of {spell(s.hold)} "
+            f"({variable(('hold',))}); raise the deadline or lower the hold",
+            (("deadline",), ("hold",)),
+        )
+    for name, sink in s.sinks.items():
+        path = ("sinks", name, "delivery_timeout")
+        if sink.delivery_timeout > s.deadline:
+            yield Problem(
+                path,
+                f"{spell(sink.delivery_timeout)} is longer than the deadline of "
+                f"{spell(s.deadline)} ({variable(('deadline',))}); lower it or raise the deadline",
+                (("deadline",),),
+            )
+
+
+def _listening(checked: Checked) -> Iterator[Problem]:
+    s = checked.settings
+    if not checks.is_loopback(s.http.host):
+        yield Problem(
+            ("http", "host"),
+            "is not loopback, and the console has no authentication yet; use 127.0.0.1 "
+            f"(probes may listen anywhere: {variable(('probes', 'host'))})",
+        )
+    hosts = {s.http.host, s.probes.host}
+    if s.http.port and s.http.port == s.probes.port and len(hosts) == 2 and hosts & _WIDE:
+        yield Problem(
+            ("probes", "port"),
+            f"{s.probes.port} is also the port of HTTP ({variable(('http', 'port'))}), which "
+            "listens on another address that overlaps; choose another port",
+            (("probes", "host"), ("http", "host"), ("http", "port")),
+        )
+    if s.listen_url is not None and not s.listen:
+        yield Problem(
+            ("listen_url",),
+            f"has no effect with {variable(('listen',))}=false; unset one of them",
+            (("listen",),),
+        )
+
+
+def _sinks_of_routes(checked: Checked) -> Iterator[Problem]:
+    for name, route in checked.settings.routes.items():
+        path = ("routes", name, "sinks")
+        if not checked.sinks:
+            yield Problem(
+                path, "no sink is configured; define one (RIVERBRIDGE_SINKS__<NAME>__TYPE)"
+            )
+            continue
+        for sink in route.sinks:
+            if sink in checked.sinks:
+                continue
+            close = difflib.get_close_matches(sink, checked.sinks, 1, 0.6)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(checked.sinks)}"
+            yield Problem(path, f"there is no sink {sink}; {hint}")
+
+
+def _overlaps(checked: Checked) -> Iterator[Problem]:
+    for (a, first), (b, second) in combinations(checked.settings.routes.items(), 2):
+        if not (shared := [queue for queue in second.queues if queue in first.queues]):
+            continue
+        involved = tuple(("routes", r, k) for r in (a, b) for k in ("queues", "kinds"))
+        both = next(
+            ((x, y) for x in first.kinds for y in second.kinds if globs.intersect(x, y)), None
+        )
+        if both:
+            yield Problem(
+                ("routes", b, "kinds" if ("routes", b, "kinds") in checked.given else "queues"),
+                f"takes the same jobs as route {a}: in queue {shared[0]} a kind can match both "
+                f"{both[1]} and, there, {both[0]}; make the kinds or the queues disjoint",
+                involved,
+            )
+        elif first.unmatched != second.unmatched:
+            yield Problem(
+                ("routes", b, "unmatched"),
+                f"{second.unmatched} contradicts route {a}, which says {first.unmatched} for the "
+                f"same queue {shared[0]}; say the same in both",
+                (*involved, ("routes", a, "unmatched")),
+            )
+
+
+def _keys_and_order(checked: Checked) -> Iterator[Problem]:
+    for name, route in checked.settings.routes.items():
+        path = ("routes", name, "ordered")
+        if route.ordered:
+            yield Problem(
+                path,
+                "not built yet: set ORDERED=false and accept that the jobs of a key may be "
+                "delivered out of order",
+            )
+    # The same fault with several sinks is one line: it names the first of them.
+    found: dict[Path, Problem] = {}
+    for name, route, sink_name, sink in checked.pairs():
+        for problem in _key_and_order(("routes", name), route, sink_name, sink):
+            found.setdefault(problem.path, problem)
+    yield from found.values()
+
+
+def _key_and_order(path: Path, route: Route, name: str, sink: Sink) -> Iterator[Problem]:
+    key, ordered = (*path, "key"), (*path, "ordered")
+    fifo = isinstance(sink, SqsSink) and sink.fifo
+    fair = isinstance(sink, SqsSink) and sink.fair_queue
+    if route.key is None and (fifo or fair):
+        what = "is a FIFO queue" if fifo else "is used as a fair queue"
+        yield Problem(
+            key,
+            f"not set, but sink {name} {what} and needs one as its message group; "
+            "give a template, as in {args.customer_id}",
+        )
+    if route.ordered is None and (fifo or (route.key is not None and isinstance(sink, KafkaSink))):
+        what = "is a FIFO queue" if fifo else "is Kafka and the route has a key"
+        yield Problem(
+            ordered,
+            f"not set, but sink {name} {what}; state whether order matters "
+            "(false is all that is built yet)",
+        )
+
+
+def _fair_queues(checked: Checked) -> Iterator[Problem]:
+    for name, sink in checked.settings.sinks.items():
+        if isinstance(sink, SqsSink) and sink.fair_queue and sink.fifo:
+            yield Problem(
+                ("sinks", name, "fair_queue"),
+                "is for standard queues, and this is a FIFO queue; unset it",
+                (("sinks", name, "queue_url"),),
+            )
+
+
+def _retries(checked: Checked) -> Iterator[Problem]:
+    for name, route in checked.settings.routes.items():
+        retry, delay, longest = (
+            ("routes", name, key) for key in ("retry", "retry_delay", "retry_max_delay")
+        )
+        if route.retry == "river" and delay in checked.given:
+            yield Problem(
+                delay, "has no effect with RETRY=river; set RETRY=fixed or exponential", (retry,)
+            )
+        if route.retry != "exponential" and longest in checked.given:
+            yield Problem(
+                longest,
+                f"has no effect with RETRY={route.retry}; set RETRY=exponential",
+                (retry,),
+            )
+        if route.retry == "exponential" and route.retry_max_delay < route.retry_delay:
+            yield Problem(
+                longest,
+                f"{spell(route.retry_max_delay)} is shorter than RETRY_DELAY of "
+                f"{spell(route.retry_delay)}",
+                (retry, delay),
+            )
+
+
+def _security(checked: Checked) -> Iterator[Problem]:
+    for path, text, sink in _insecure(checked.settings):
+        if not sink:
+            flag = (*path[:2], "insecure")
+            yield Problem(path, f"{text}; if that is meant, set {variable(flag)}=true", (flag,))
+
+
+def _insecure(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
+    """Path, what is insecure there, and whether it is allowed."""
+    for table, entries in (("sinks", settings.sinks), ("sources", settings.sources)):
+        for name, part in entries.items():
+            config = {k.lower(): v.strip().lower() for k, v in getattr(part, "config", {}).items()}
+            path = (table, name, "config")
+            if config.get("enable.ssl.certificate.verification") in _FALSE:
+                text = "enable.ssl.certificate.verification=false trusts any server"
+                yield path, text, part.insecure
+            if config.get("ssl.endpoint.identification.algorithm") == "none":
+                text = "ssl.endpoint.identification.algorithm=none trusts any server's certificate"
+                yield path, text, part.insecure
+            endpoint = urlsplit(getattr(part, "endpoint_url", None) or "")
+            if endpoint.scheme == "http" and not checks.is_loopback(endpoint.hostname or ""):
+                text = "sends jobs and signatures unencrypted (http) to another machine"
+                yield (table, name, "endpoint_url"), text, part.insecure
+
+
+def _hooks(checked: Checked) -> Iterator[Problem]:
+    for name, sink in checked.settings.sinks.items():
+        path: Path = ("sinks", name)
+        if checked.check_sink is not None:
+            secrets = Pairs(getattr(sink, "config", {})).secrets()
+            at = (*path, "config") if isinstance(sink, KafkaSink) else path
+            for text in checked.check_sink(sink):
+                for secret in secrets:
+                    text = text.replace(secret, MASK)
+                yield Problem(at, " ".join(text.split()))
+        templates = [((*path, "headers"), value) for value in sink.headers.values()]
+        if isinstance(sink, KafkaSink):
+            templates.append(((*path, "topic"), sink.topic))
+        yield from _templates(checked, templates)
+    keys = [(("routes", n, "key"), r.key) for n, r in checked.settings.routes.items() if r.key]
+    yield from _templates(checked, keys)
+
+
+def _templates(checked: Checked, templates: Iterable[tuple[Path, str]]) -> Iterator[Problem]:
+    for path, text in templates:
+        try:
+            if checked.check_template is not None:
+                checked.check_template(text)
+        except TemplateError as error:
+            yield Problem(path, " ".join(str(error).split()))
+
+
+_RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
+    _times,
+    _listening,
+    _sinks_of_routes,
+    _overlaps,
+    _keys_and_order,
+    _fair_queues,
+    _retries,
+    _security,
+    _hooks,
+)

@@ -1,0 +1,140 @@
+"""The settings as a tree of tables and leaves, read off the models: what may stand where.
+
+A path is the names from the top, as in TOML; its variable is the prefix and the names in upper
+case, joined by two underscores. DATABASE_URL has no prefix.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from riverbridge.settings.values import Properties, Rule, Seconds
+
+PREFIX = "RIVERBRIDGE_"
+DEFAULT = "default"
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A single setting."""
+
+    field: FieldInfo
+    rule: Rule | None
+
+    @property
+    def pairs(self) -> Properties | None:
+        """The rule, if the setting is a table of names the user chooses."""
+        return self.rule if isinstance(self.rule, Properties) else None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether None is a value of its own: for ever."""
+        return isinstance(self.rule, Seconds) and self.rule.keep
+
+    def show(self, value: Any) -> str:
+        return self.rule.show(value) if self.rule else str(value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Settings under one name; `variants` are its models by type, where there are several."""
+
+    fields: Mapping[str, Leaf | Table | Named]
+    variants: tuple[type[BaseModel], ...]
+
+
+@dataclass(frozen=True)
+class Named:
+    """Tables under names the user chooses."""
+
+    of: Table
+
+
+Node = Leaf | Table | Named
+
+
+def tree(*models: type[BaseModel]) -> Table:
+    """What a model, or any of several, holds."""
+    fields: dict[str, Node] = {}
+    for model in models:
+        for name, field in model.model_fields.items():
+            fields.setdefault(field.alias or name, _node(field))
+    return Table(fields, models)
+
+
+def _node(field: FieldInfo) -> Node:
+    annotation: Any = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return tree(annotation)
+    rule = next((m for m in field.metadata if isinstance(m, Rule)), None)
+    if rule is None and get_origin(annotation) is not None:
+        inner = get_args(annotation)[-1]
+        if get_origin(inner) is Annotated:
+            inner = get_args(inner)[0]
+        union = get_origin(inner) in (Union, types.UnionType)
+        models = get_args(inner) if union else (inner,)
+        if all(isinstance(m, type) and issubclass(m, BaseModel) for m in models):
+            return Named(tree(*models))
+    return Leaf(field, rule)
+
+
+def variable(path: Path) -> str:
+    """The environment variable of a path; names that are not plain are escaped and cut."""
+    if path == ("database_url",):
+        return "DATABASE_URL"
+    name = PREFIX + "__".join(path).upper()
+    safe = name.encode("ascii", "backslashreplace").decode()
+    safe = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in safe)
+    return safe if len(safe) <= 200 else safe[:200] + "…"
+
+
+def leaves(model: BaseModel, path: Path = ()) -> Iterator[tuple[Path, Leaf, Any]]:
+    """Every setting of a model with its path and value."""
+    for key, node in tree(type(model)).fields.items():
+        name = next(n for n, f in type(model).model_fields.items() if (f.alias or n) == key)
+        value = getattr(model, name)
+        if isinstance(node, Leaf):
+            yield (*path, key), node, value
+        elif isinstance(node, Named):
+            for entry, part in value.items():
+                yield from leaves(part, (*path, key, entry))
+        else:
+            yield from leaves(value, (*path, key))
+
+
+def hint(node: Node, path: Path, unknown: str) -> str:
+    """` (did you mean …?)` for a name that `node` at `path` does not have, or nothing."""
+    if isinstance(node, Table):
+        if close := difflib.get_close_matches(unknown.lower(), node.fields, 1, 0.7):
+            return f"; did you mean {variable((*path, close[0]))}?"
+        if split := _split(node, unknown.lower()):
+            return f"; did you mean {variable(path + split)}?"
+    return ""
+
+
+def _split(node: Node, text: str) -> Path | None:
+    """`http_port` as http and port: one underscore where two are needed."""
+    if isinstance(node, Leaf):
+        return None
+    if isinstance(node, Named):
+        for key in sorted(node.of.fields, key=len, reverse=True):
+            if text.endswith("_" + key) and len(text) > len(key) + 1:
+                return (text[: -len(key) - 1], key)
+        return None
+    for key, child in node.fields.items():
+        rest = text.removeprefix(key + "_")
+        if rest == text or isinstance(child, Leaf):
+            continue
+        if isinstance(child, Table) and rest in child.fields:
+            return (key, rest)
+        if isinstance(child, Named) and (found := _split(child, rest.replace("__", "_"))):
+            return (key, *found)
+    return None
