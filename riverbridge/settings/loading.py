@@ -62,7 +62,7 @@ def load(
     draft.add(rules.problems(checked))
     if require_database and settings.database_url is None:
         text = "not set; give the database, as in postgresql://user@host:5432/database"
-        draft.problems.append(Problem(("database_url",), text))
+        draft.add([Problem(("database_url",), text)])
     if lines := draft.lines():
         raise ConfigurationError(lines)
     return settings.remember(
@@ -139,7 +139,8 @@ class _Draft:
 
     def _tree(self) -> dict[str, Any]:
         tree: dict[str, Any] = {}
-        for path in self.opened:
+        # Sorted: which of two routes a problem names must not change from run to run.
+        for path in sorted(self.opened):
             _at(tree, path)
         for path, given in self.given.items():
             _at(tree, path[:-1])[path[-1]] = given.value

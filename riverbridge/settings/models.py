@@ -35,7 +35,7 @@ Port = Annotated[int, Whole(0, 65535)]
 Host = Annotated[str, Text(255, checks.host)]
 Url = Annotated[str, Text(2048, checks.url, "URL")]
 Servers = Annotated[str, Text(4096, checks.servers)]
-DeliveryTimeout = Annotated[float, Seconds(0.05, MINUTE)]
+DeliveryTimeout = Annotated[float, Seconds(0.1, MINUTE)]
 Config = Annotated[Mapping[str, str], Properties(dotted=True)]
 Keep = Annotated[float | None, Seconds(0, 3650 * DAY, keep=True)]
 
@@ -286,7 +286,7 @@ class Settings(BaseSettings):
     hold: Annotated[float, Seconds(0.05, 5)] = Field(
         1.0, description="How long a batch stays locked before it becomes leases."
     )
-    deadline: Annotated[float, Seconds(0.05, MINUTE)] = Field(
+    deadline: Annotated[float, Seconds(0.1, MINUTE)] = Field(
         10.0, description="How long the delivery of a batch may take; not below the hold."
     )
     batch_size: Annotated[int, Whole(1, 10_000)] = Field(

@@ -1,0 +1,231 @@
+"""Settings that cannot work together, and what must be said twice to be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from riverbridge.errors import ConfigurationError, TemplateError
+from riverbridge.settings import KafkaSink, Settings, Sink, load
+from tests.unit.settings_cases import (
+    CANARY,
+    DSN,
+    KAFKA,
+    ROUTE,
+    SQS,
+    STANDARD,
+    B,
+    R,
+    S,
+    read,
+    refused,
+)
+
+UNORDERED = {R + "ORDERED": "false"}
+KEYED = {R + "KEY": "{args.id}"}
+COMBINATIONS: list[tuple[dict[str, str], str, str]] = [
+    (
+        {**KAFKA, S + "DELIVERY_TIMEOUT": "30s"},
+        S + "DELIVERY_TIMEOUT",
+        "30 s is longer than the deadline of 10 s (RIVERBRIDGE_DEADLINE); lower it or raise the",
+    ),
+    (
+        {"RIVERBRIDGE_DEADLINE": "500ms"},
+        "RIVERBRIDGE_DEADLINE",
+        "0.5 s is shorter than the hold of 1 s (RIVERBRIDGE_HOLD)",
+    ),
+    ({"RIVERBRIDGE_HTTP__HOST": "0.0.0.0"}, "RIVERBRIDGE_HTTP__HOST", "no authentication yet"),
+    ({"RIVERBRIDGE_HTTP__HOST": "db.internal"}, "RIVERBRIDGE_HTTP__HOST", "is not loopback"),
+    (
+        {"RIVERBRIDGE_PROBES__HOST": "0.0.0.0"},
+        "RIVERBRIDGE_PROBES__PORT",
+        "8080 is also the port of HTTP",
+    ),
+    (
+        {"RIVERBRIDGE_LISTEN": "false", "RIVERBRIDGE_LISTEN_URL": DSN},
+        "RIVERBRIDGE_LISTEN_URL",
+        "has no effect with RIVERBRIDGE_LISTEN=false",
+    ),
+    (ROUTE, R + "SINKS", "no sink is configured"),
+    ({**KAFKA, **ROUTE, R + "SINKS": "event"}, R + "SINKS", "there is no sink event; did you mean"),
+    ({**KAFKA, **ROUTE, R + "SINKS": "x"}, R + "SINKS", "there is no sink x; known: events"),
+    (
+        {**KAFKA, **ROUTE, "RIVERBRIDGE_ROUTES__B__QUEUES": "other,orders"},
+        "RIVERBRIDGE_ROUTES__B__QUEUES",
+        "takes the same jobs as route a: in queue orders",
+    ),
+    (
+        {
+            **KAFKA,
+            **ROUTE,
+            R + "KINDS": "order.*",
+            "RIVERBRIDGE_ROUTES__B__QUEUES": "orders",
+            "RIVERBRIDGE_ROUTES__B__KINDS": "x,*.placed",
+        },
+        "RIVERBRIDGE_ROUTES__B__KINDS",
+        "a kind can match both *.placed and, there, order.*",
+    ),
+    (
+        {
+            **KAFKA,
+            **ROUTE,
+            R + "KINDS": "a.*",
+            "RIVERBRIDGE_ROUTES__B__QUEUES": "orders",
+            "RIVERBRIDGE_ROUTES__B__KINDS": "b.*",
+            "RIVERBRIDGE_ROUTES__B__UNMATCHED": "fail",
+        },
+        "RIVERBRIDGE_ROUTES__B__UNMATCHED",
+        "contradicts route a",
+    ),
+    ({**SQS, **ROUTE, **UNORDERED}, R + "KEY", "not set, but sink billing is a FIFO queue"),
+    ({**SQS, **ROUTE, **KEYED}, R + "ORDERED", "not set, but sink billing is a FIFO queue"),
+    ({**KAFKA, **ROUTE, **KEYED}, R + "ORDERED", "not set, but sink events is Kafka"),
+    (
+        {**KAFKA, **ROUTE, **KEYED, R + "ORDERED": "true"},
+        R + "ORDERED",
+        "not built yet: set ORDERED=false and ",
+    ),
+    (
+        {**SQS, **ROUTE, **KEYED, **UNORDERED, B + "FAIR_QUEUE": "true"},
+        B + "FAIR_QUEUE",
+        "is for standard queues",
+    ),
+    ({**STANDARD, **ROUTE, B + "FAIR_QUEUE": "true"}, R + "KEY", "is used as a fair queue"),
+    ({**KAFKA, **ROUTE, R + "RETRY_DELAY": "1s"}, R + "RETRY_DELAY", "no effect with RETRY=river"),
+    (
+        {**KAFKA, **ROUTE, R + "RETRY": "fixed", R + "RETRY_MAX_DELAY": "1h"},
+        R + "RETRY_MAX_DELAY",
+        "no effect with RETRY=fixed",
+    ),
+    (
+        {**KAFKA, **ROUTE, R + "RETRY": "exponential", R + "RETRY_MAX_DELAY": "1s"},
+        R + "RETRY_MAX_DELAY",
+        "1 s is shorter than RETRY_DELAY of 5 s",
+    ),
+    ({**KAFKA, S + "TOPIC": " "}, S + "TOPIC", "is empty"),
+    ({S + "TYPE": "kafka", S + "TOPIC": "t"}, S + "BOOTSTRAP_SERVERS", "not set"),
+    ({S + "TOPIC": "t"}, S + "TYPE", "not set, and it is required: kafka or sqs"),
+    ({**KAFKA, R + "KINDS": "*"}, R + "QUEUES", "not set, and it is required"),
+]
+
+
+@pytest.mark.parametrize(("env", "name", "text"), COMBINATIONS)
+def test_what_cannot_work_together(env: dict[str, str], name: str, text: str) -> None:
+    problems = refused(env)
+    assert len(problems) == 1
+    assert problems[0].startswith(name + ": ")
+    assert text in problems[0]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"RIVERBRIDGE_PROBES__HOST": "0.0.0.0", "RIVERBRIDGE_PROBES__PORT": "8081"},
+        {"RIVERBRIDGE_HTTP__HOST": "localhost"},
+        {"RIVERBRIDGE_HTTP__HOST": "::1"},
+        {**STANDARD, **ROUTE},
+        {**STANDARD, **ROUTE, **KEYED},
+        {**KAFKA, **ROUTE},
+        {**KAFKA, **ROUTE, **KEYED, **UNORDERED},
+        {**SQS, **ROUTE, **KEYED, **UNORDERED},
+        {**KAFKA, **ROUTE, R + "RETRY": "fixed", R + "RETRY_DELAY": "1s"},
+        {
+            **KAFKA,
+            **ROUTE,
+            R + "KINDS": "a.*",
+            "RIVERBRIDGE_ROUTES__B__QUEUES": "orders",
+            "RIVERBRIDGE_ROUTES__B__KINDS": "b.*",
+        },
+    ],
+)
+def test_what_works_together(env: dict[str, str]) -> None:
+    assert isinstance(read(env), Settings)
+
+
+INSECURE = [
+    (KAFKA, S, "CONFIG", '{"enable.ssl.certificate.verification":"False"}'),
+    (KAFKA, S, "CONFIG", '{"enable.ssl.certificate.verification":false}'),
+    (KAFKA, S, "CONFIG", '{"ssl.endpoint.identification.algorithm":"none"}'),
+    (STANDARD, B, "ENDPOINT_URL", "http://sqs.internal:4566"),
+]
+
+
+@pytest.mark.parametrize(("sink", "prefix", "key", "value"), INSECURE)
+def test_insecure_choices_must_be_meant(
+    sink: dict[str, str], prefix: str, key: str, value: str
+) -> None:
+    env = {**sink, prefix + key: value}
+    (problem,) = refused(env)
+    assert problem.startswith(f"{prefix}{key}: ")
+    assert problem.endswith(f"{prefix}INSECURE=true")
+    (warning,) = read({**env, prefix + "INSECURE": "true"}).warnings
+    assert warning.startswith(f"{prefix}{key}: ")
+
+
+def test_a_loopback_endpoint_needs_no_word() -> None:
+    assert read({**STANDARD, B + "ENDPOINT_URL": "http://127.0.0.1:4566"}).warnings == ()
+
+
+def test_every_problem_at_once_and_none_that_only_follows() -> None:
+    problems = refused(
+        {
+            **KAFKA,
+            **SQS,
+            **ROUTE,
+            "RIVERBRIDGE_FOO": "1",
+            "RIVERBRIDGE_LANES": "many",
+            "RIVERBRIDGE_DEADLINE": "soon",
+            S + "DELIVERY_TIMEOUT": "55s",
+            S + "TOPIC": "",
+            R + "SINKS": "events,billing,gone",
+            "DATABASE_URL": "mysql://x",
+        }
+    )
+    assert {line.split(":")[0] for line in problems} == {
+        "RIVERBRIDGE_FOO",
+        "RIVERBRIDGE_LANES",
+        "RIVERBRIDGE_DEADLINE",
+        S + "TOPIC",
+        R + "SINKS",
+        R + "KEY",
+        R + "ORDERED",
+        "DATABASE_URL",
+    }
+    assert len(problems) == 8
+
+
+def test_the_database_is_named_only_where_it_is_needed() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load({}, None, None)
+    (problem,) = caught.value.problems
+    assert problem.startswith("DATABASE_URL: not set")
+    assert load({}, None, None, require_database=False).database_url is None
+
+
+def test_hooks_speak_for_sinks_and_templates() -> None:
+    def check_sink(sink: Sink) -> Iterable[str]:
+        if isinstance(sink, KafkaSink):
+            yield f"no such property: compresion (password {sink.config['sasl.password']})"
+
+    def check_template(text: str) -> None:
+        if "}" not in text:
+            raise TemplateError("a brace is not closed")
+
+    problems = refused(
+        {
+            **KAFKA,
+            **ROUTE,
+            **UNORDERED,
+            S + "CONFIG__SASL_PASSWORD": CANARY,
+            S + "TOPIC": "jobs.{kind",
+            R + "KEY": "{args.id",
+        },
+        check_sink=check_sink,
+        check_template=check_template,
+    )
+    assert problems == (
+        S + "CONFIG: no such property: compresion (password ***)",
+        S + "TOPIC: a brace is not closed",
+        R + "KEY: a brace is not closed",
+    )
