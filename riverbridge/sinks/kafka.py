@@ -1,0 +1,324 @@
+"""The Kafka sink: one idempotent producer for all threads, one outcome per message."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import chain
+
+from confluent_kafka import KafkaError, KafkaException
+
+from riverbridge.errors import ConfigurationError
+from riverbridge.model.outcome import Delivered, Outcome, Permanent, Unreachable
+from riverbridge.sinks.base import Message
+from riverbridge.sinks.kafka_client import Call, Client
+from riverbridge.sinks.kafka_config import (
+    MESSAGE_MAX_BYTES,
+    Value,
+    check_config,
+    client_config,
+    msk_token_source,
+    scrub,
+    secrets_of,
+)
+from riverbridge.sinks.kafka_errors import JUDGED_BY_BATCH, Meaning, classify, outcome_of
+from riverbridge.sinks.kafka_message import (
+    HEADER_BYTES,
+    HEADER_COUNT,
+    headers_problem,
+    milliseconds,
+    too_large,
+    topic_problem,
+)
+
+_TOPICS_KEPT = 10_000
+_REFRESH = 1.0
+"""Seconds between two questions for a topic that was refused, and the longest wait for one."""
+_CLOSE = 2.0
+
+
+class KafkaSink:
+    """Delivers to Kafka topics; `Message.destination` is the topic.
+
+    A message is `Delivered` when all in-sync replicas acknowledged it (acks=all). The partition of
+    a key is the one Java's client picks (murmur2); a message without a key goes anywhere.
+    `deliver` may be called by any number of threads; it returns at its deadline at the latest.
+
+    delivery_timeout: seconds after which a message that is not answered is given up. If the brokers
+        acknowledged nothing in the last half of it, such a message is `Unreachable` (an outage
+        spends no attempt), else `Retry`: its partition is the trouble, and it may be written.
+    config: librdkafka's properties. What is unknown to it or breaks a promise is refused.
+    msk_iam_region: sign in to AWS MSK with IAM in this region; needs `riverbridge[msk]`.
+    receipts: say of each delivered message where it went: `topic[partition]@offset`.
+
+    Raises ConfigurationError with one line per problem; makes no connection for that.
+    """
+
+    def __init__(
+        self,
+        *,
+        bootstrap_servers: str,
+        config: Mapping[str, Value] | None = None,
+        delivery_timeout: float = 10.0,
+        client_id: str = "riverbridge",
+        msk_iam_region: str | None = None,
+        receipts: bool = False,
+    ) -> None:
+        config = dict(config or {})
+        problems = check_config(
+            config, delivery_timeout=delivery_timeout, msk_iam_region=msk_iam_region
+        )
+        if not bootstrap_servers.strip():
+            problems.insert(0, "bootstrap_servers: empty; give host:port, several with commas")
+        if problems:
+            raise ConfigurationError(problems)
+        self._properties = client_config(
+            config,
+            bootstrap_servers=bootstrap_servers,
+            client_id=client_id,
+            delivery_timeout=delivery_timeout,
+            msk_iam_region=msk_iam_region,
+        )
+        self._secrets = secrets_of(config)
+        self._token_source = None if msk_iam_region is None else msk_token_source(msk_iam_region)
+        self._lately = delivery_timeout / 2
+        self._receipts = receipts
+        self._max_bytes = int(self._properties.get("message.max.bytes", MESSAGE_MAX_BYTES))
+        self._topics: set[str] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._retired: list[Client] = []
+        self._main = self._new_client({})
+        self._alone: Client | None = None
+        self._asked: dict[str, float] = {}
+
+    def deliver(self, messages: Sequence[Message], deadline: float) -> list[Outcome]:
+        """Send all of them; one outcome each, in their order, before `deadline`.
+
+        deadline: time.monotonic seconds. What is unanswered by then gets the outcome of a time-out,
+        and its late answer is ignored.
+        """
+        if not messages:
+            return []
+        outcomes, doubtful = self._attempt(messages, deadline, alone=False)
+        if doubtful:
+            again = [messages[i] for i in doubtful]
+            for i, outcome in zip(
+                doubtful, self._attempt(again, deadline, alone=True)[0], strict=True
+            ):
+                outcomes[i] = outcome
+        return outcomes
+
+    def close(self) -> None:
+        """Drop what was not sent and end the threads, within two seconds."""
+        with self._lock:
+            self._closed = True
+            clients = [c for c in (self._main, self._alone, *self._retired) if c is not None]
+        for client in clients:
+            client.stop()
+        end = time.monotonic() + _CLOSE
+        for client in clients:
+            client.join(max(0.0, end - time.monotonic()))
+
+    def _new_client(self, more: Mapping[str, Value]) -> Client:
+        return Client({**self._properties, **more}, self._secrets, self._token_source)
+
+    def _client(self, alone: bool) -> Client | None:
+        """The producer to use now; a new one in the place of one that ended; None once closed.
+
+        alone: the one whose messages travel one by one, made when it is first needed.
+        """
+        client = self._alone if alone else self._main
+        if client is not None and client.health.fatal is None and not self._closed:
+            return client
+        with self._lock:
+            if self._closed:
+                return None
+            client = self._alone if alone else self._main
+            if client is None or client.health.fatal is not None:
+                if client is not None:
+                    self._retired = [c for c in self._retired if c.alive] + [client]
+                client = self._new_client({"batch.num.messages": 1} if alone else {})
+                if alone:
+                    self._alone = client
+                else:
+                    self._main = client
+            return client
+
+    def _attempt(
+        self, messages: Sequence[Message], deadline: float, *, alone: bool
+    ) -> tuple[list[Outcome], list[int]]:
+        """Send once. Also the places of those that must be tried alone before they are judged."""
+        client = self._client(alone)
+        if client is None:
+            return [Unreachable("the Kafka sink is closed")] * len(messages), []
+        if time.monotonic() >= deadline:
+            return [Unreachable("the deadline passed before it was sent")] * len(messages), []
+        call = Call(len(messages), client.health, self._receipts)
+        refused: dict[int, Outcome] = {}
+        self._send(messages, client, call, deadline, refused)
+        until = min(deadline, time.monotonic() + _CLOSE) if self._closed else deadline
+        call.wait(len(messages) - len(refused), until)
+        answers = list(call.answers)
+        return self._judge(messages, answers, refused, client, alone)
+
+    def _send(
+        self,
+        messages: Sequence[Message],
+        client: Client,
+        call: Call,
+        deadline: float,
+        refused: dict[int, Outcome],
+    ) -> None:
+        """Hand every message to the producer; those it does not take are put into `refused`."""
+        produce, answered, topics = client.producer.produce, call.answered, self._topics
+        flat = chain.from_iterable
+        for i, message in enumerate(messages):
+            topic, headers = message.destination, message.headers
+            text = "".join(flat(headers))
+            if (
+                topic not in topics
+                or len(text) > HEADER_BYTES
+                or len(headers) > HEADER_COUNT
+                or "\n" in text
+                or "\r" in text
+                or "\0" in text
+                or not text.isascii()
+            ):
+                problem = self._problem(message)
+                if problem is not None:
+                    refused[i] = Permanent(scrub(problem, self._secrets))
+                    continue
+            instant = message.timestamp
+            try:
+                produce(
+                    topic,
+                    message.body,
+                    message.key,
+                    -1,
+                    partial(answered, i),
+                    None,
+                    0 if instant is None else milliseconds(instant),
+                    list(headers),
+                )
+            except Exception as raised:
+                outcome = self._insist(message, client, partial(answered, i), deadline, raised)
+                if outcome is not None:
+                    refused[i] = outcome
+
+    def _problem(self, message: Message) -> str | None:
+        topic = message.destination
+        if topic not in self._topics:
+            problem = topic_problem(topic)
+            if problem is not None:
+                return problem
+            if len(self._topics) >= _TOPICS_KEPT:
+                self._topics.clear()
+            self._topics.add(topic)
+        return headers_problem(message.headers)
+
+    def _insist(
+        self,
+        message: Message,
+        client: Client,
+        callback: Callable[[KafkaError | None, object], None],
+        deadline: float,
+        raised: Exception,
+    ) -> Outcome | None:
+        """The second half of `_send`: the producer did not take `message`.
+
+        A full queue is waited for. A topic that an earlier answer put out of use is asked for
+        again. None once the message was taken, else its outcome.
+        """
+        refreshed = False
+        while True:
+            if isinstance(raised, BufferError):
+                if not client.wait_for_room(deadline):
+                    text = "the producer's queue stayed full until the deadline"
+                    return self._outcome(Meaning.UNSENT, text, client)
+            elif not isinstance(raised, KafkaException):
+                return Permanent(scrub(f"Kafka cannot carry it: {raised}", self._secrets))
+            else:
+                error = raised.args[0]
+                meaning = classify(error.code())
+                if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    limit = "the limit of the client (message.max.bytes) is"
+                    return Permanent(too_large(message, self._max_bytes, limit))
+                if meaning is not Meaning.MISCONFIGURED or refreshed:
+                    text = f"{error.name()}: {error.str()} (topic {message.destination})"
+                    unsent = Meaning.UNSENT if meaning is Meaning.FATAL else meaning
+                    return self._outcome(unsent, text, client)
+                refreshed = True
+                self._ask_again(client, message.destination, deadline)
+            try:
+                client.producer.produce(
+                    message.destination,
+                    message.body,
+                    message.key,
+                    on_delivery=callback,
+                    timestamp=milliseconds(message.timestamp),
+                    headers=list(message.headers),
+                )
+            except Exception as again:
+                raised = again
+            else:
+                return None
+
+    def _ask_again(self, client: Client, topic: str, deadline: float) -> None:
+        """Fetch the topic's metadata, or librdkafka would refuse it for minutes without asking."""
+        now = time.monotonic()
+        left = min(_REFRESH, deadline - now)
+        if left <= 0.01 or now - self._asked.get(topic, float("-inf")) < _REFRESH:
+            return
+        if len(self._asked) >= _TOPICS_KEPT:
+            self._asked.clear()
+        self._asked[topic] = now
+        with suppress(KafkaException):
+            client.producer.list_topics(topic, timeout=left)
+
+    def _judge(
+        self,
+        messages: Sequence[Message],
+        answers: list[Delivered | KafkaError | None],
+        refused: dict[int, Outcome],
+        client: Client,
+        alone: bool,
+    ) -> tuple[list[Outcome], list[int]]:
+        """Every answer as an outcome, and the places of those to be tried alone."""
+        outcomes: list[Outcome] = []
+        doubtful: list[int] = []
+        for i, answer in enumerate(answers):
+            if isinstance(answer, Delivered):
+                outcomes.append(answer)
+            elif i in refused:
+                outcomes.append(refused[i])
+            elif answer is None:
+                text = "no acknowledgement by the deadline"
+                outcomes.append(self._outcome(Meaning.SILENT, text, client))
+            else:
+                if answer.code() in JUDGED_BY_BATCH and not alone:
+                    doubtful.append(i)
+                outcomes.append(self._failure(messages[i], answer, client))
+        return outcomes, doubtful
+
+    def _failure(self, message: Message, error: KafkaError, client: Client) -> Outcome:
+        code = error.code()
+        meaning = classify(code)
+        topic = message.destination
+        if code == KafkaError.MSG_SIZE_TOO_LARGE:
+            return Permanent(
+                too_large(message, self._max_bytes, f"topic {topic} refused it; ours is")
+            )
+        return self._outcome(meaning, f"{error.name()}: {error.str()} (topic {topic})", client)
+
+    def _outcome(self, meaning: Meaning, text: str, client: Client) -> Outcome:
+        health = client.health
+        answering = time.monotonic() - health.answered_at < self._lately
+        if meaning in (Meaning.SILENT, Meaning.UNSENT) and health.last_error and not answering:
+            text = f"{text}; last error: {health.last_error}"
+        return outcome_of(
+            meaning, scrub(text, self._secrets), answering=answering, fault=health.fault
+        )

@@ -1,0 +1,187 @@
+"""One producer of librdkafka with the thread that serves it, and the answers of one call."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from riverbridge.model.outcome import Delivered
+from riverbridge.sinks.kafka_config import Value, scrub
+from riverbridge.sinks.kafka_errors import Meaning, classify
+
+log = logging.getLogger("riverbridge.sinks.kafka")
+
+DELIVERED = Delivered()
+_POLL = 0.1
+_LINGER = 1.0
+"""Seconds a producer that is being closed waits for the answers to what it has already sent."""
+
+
+class Health:
+    """What the brokers let this producer know lately. Written by its poll thread only."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        self.now = time.monotonic()
+        self.answered_at = float("-inf")
+        self.last_error = ""
+        self.fatal: str | None = None
+        self._fault: str | None = None
+        self._fault_at = float("-inf")
+        self._secrets = secrets
+
+    def error(self, error: KafkaError) -> None:
+        """librdkafka's `error_cb`: states of connections and of the producer, not of messages."""
+        code, text = error.code(), scrub(f"{error.name()}: {error.str()}", self._secrets)
+        if error.fatal():
+            self.fatal = text
+        elif code == KafkaError._ALL_BROKERS_DOWN:
+            # Follows whatever brought the last broker down, and would hide it.
+            self.last_error = self.last_error or text
+        else:
+            self.last_error = text
+            self.set_fault(text if classify(code) is Meaning.MISCONFIGURED else None)
+
+    def set_fault(self, text: str | None) -> None:
+        self._fault = text
+        self._fault_at = time.monotonic()
+
+    @property
+    def fault(self) -> str | None:
+        """Refused credentials or certificates, unless something was acknowledged since."""
+        return self._fault if self._fault_at > self.answered_at else None
+
+
+class Call:
+    """The answers to the messages of one `deliver`. `answered` is called by the poll thread only.
+
+    The gate opens when as many answers came as messages were accepted; answers that come after
+    the waiting thread has left are written to a list that nobody reads any more.
+    """
+
+    __slots__ = ("answers", "count", "expected", "gate", "health", "receipts")
+
+    def __init__(self, size: int, health: Health, receipts: bool) -> None:
+        self.answers: list[Delivered | KafkaError | None] = [None] * size
+        self.count = 0
+        self.expected = size
+        self.health = health
+        self.receipts = receipts
+        self.gate = threading.Lock()
+        self.gate.acquire()
+
+    def answered(self, index: int, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.health.answered_at = self.health.now
+            if self.receipts:
+                where = f"{message.topic()}[{message.partition()}]@{message.offset()}"
+                self.answers[index] = Delivered(where)
+            else:
+                self.answers[index] = DELIVERED
+        else:
+            self.answers[index] = error
+        self.count += 1
+        if self.count == self.expected:
+            self.gate.release()
+
+    def wait(self, accepted: int, until: float) -> None:
+        """Until all `accepted` messages are answered, or `until` (time.monotonic)."""
+        self.expected = accepted
+        if self.count < accepted:
+            self.gate.acquire(timeout=max(0.0, until - time.monotonic()))
+
+
+class Client:
+    """A producer and its poll thread, which serves delivery reports, errors, logs and tokens."""
+
+    def __init__(
+        self,
+        properties: Mapping[str, Value],
+        secrets: tuple[str, ...],
+        token_source: Callable[[str], tuple[str, float]] | None = None,
+    ) -> None:
+        # The producer holds the health, never the client: no cycle keeps its sockets open.
+        self.health = health = Health(secrets)
+        config: dict[str, object] = {**properties, "error_cb": health.error}
+        if token_source is not None:
+            config["oauth_cb"] = _reporting(token_source, health, secrets)
+        self.producer = Producer(config, logger=log)
+        self.stopping = threading.Event()
+        self._room = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="kafka-sink-poll", daemon=True)
+        self._thread.start()
+
+    def wait_for_room(self, until: float) -> bool:
+        """After a full queue: True when messages have left it, False at `until`."""
+        self._room.clear()
+        while (left := until - time.monotonic()) > 0:
+            if self.stopping.is_set():
+                return False
+            if self._room.wait(min(left, _POLL)):
+                return True
+        return False
+
+    def stop(self) -> None:
+        """Drop what was not sent; the thread ends when the rest is answered, in about a second."""
+        if not self.stopping.is_set():
+            self.stopping.set()
+            self._purge(in_flight=self.health.fatal is not None)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self, timeout: float) -> None:
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    def _purge(self, *, in_flight: bool) -> None:
+        try:
+            self.producer.purge(in_queue=True, in_flight=in_flight, blocking=False)
+        except (KafkaException, RuntimeError) as refused:
+            log.warning("could not drop unsent messages: %s", refused)
+
+    def _serve(self) -> None:
+        while not self.stopping.is_set():
+            if self._poll(_POLL):
+                self._room.set()
+            if self.health.fatal is not None:
+                log.warning("a new producer is needed: %s", self.health.fatal)
+                self.stop()
+        end = time.monotonic() + _LINGER
+        while len(self.producer) and time.monotonic() < end:
+            self._poll(_POLL / 2)
+        self._purge(in_flight=True)
+        end = time.monotonic() + _LINGER / 2
+        while self._poll(_POLL / 2) or (len(self.producer) and time.monotonic() < end):
+            if time.monotonic() >= end:
+                break
+
+    def _poll(self, timeout: float) -> int:
+        self.health.now = time.monotonic()
+        try:
+            return self.producer.poll(timeout)
+        except Exception:
+            # A callback raised; the message it was for stays unanswered until its deadline.
+            log.exception("a Kafka callback failed")
+            self.stopping.wait(_POLL)
+            return 0
+
+
+def _reporting(
+    source: Callable[[str], tuple[str, float]], health: Health, secrets: tuple[str, ...]
+) -> Callable[[str], tuple[str, float]]:
+    """`source`, whose failure becomes the reason that waiting messages are given."""
+
+    def token(config: str) -> tuple[str, float]:
+        try:
+            return source(config)
+        except Exception as failed:
+            text = scrub(f"no token for OAUTHBEARER: {failed}", secrets)
+            health.set_fault(text)
+            raise RuntimeError(text) from None
+
+    return token
