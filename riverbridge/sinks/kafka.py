@@ -249,8 +249,10 @@ class KafkaSink:
                     return Permanent(too_large(message, self._max_bytes, limit))
                 if meaning is not Meaning.MISCONFIGURED or refreshed:
                     text = f"{error.name()}: {error.str()} (topic {message.destination})"
-                    unsent = Meaning.UNSENT if meaning is Meaning.FATAL else meaning
-                    return self._outcome(unsent, text, client)
+                    if meaning is Meaning.FATAL:
+                        client.condemn(text)
+                        meaning = Meaning.UNSENT
+                    return self._outcome(meaning, text, client)
                 refreshed = True
                 self._ask_again(client, message.destination, deadline)
             try:

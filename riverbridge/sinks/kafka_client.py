@@ -15,10 +15,40 @@ from riverbridge.sinks.kafka_errors import Meaning, classify
 
 log = logging.getLogger("riverbridge.sinks.kafka")
 
+_library_log = logging.getLogger("riverbridge.sinks.kafka.librdkafka")
+
 DELIVERED = Delivered()
 _POLL = 0.1
 _LINGER = 1.0
 """Seconds a producer that is being closed waits for the answers to what it has already sent."""
+
+
+class _Seldom(logging.Filter):
+    """One line of librdkafka's in ten seconds for each client and kind; the others are dropped.
+
+    In an outage it writes several a second and broker.
+    """
+
+    EVERY = 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        record.msg, record.args = scrub(text), ()
+        kind = " ".join(text.split(" ", 2)[:2])
+        now = time.monotonic()
+        if now - self._last.get(kind, float("-inf")) < self.EVERY:
+            return False
+        if len(self._last) > 1000:
+            self._last.clear()
+        self._last[kind] = now
+        return True
+
+
+_library_log.addFilter(_Seldom())
 
 
 class Health:
@@ -37,7 +67,9 @@ class Health:
         """librdkafka's `error_cb`: states of connections and of the producer, not of messages."""
         code, text = error.code(), scrub(f"{error.name()}: {error.str()}", self._secrets)
         if error.fatal():
-            self.fatal = text
+            self.fatal = self.last_error = text
+            if classify(code) is Meaning.MISCONFIGURED:
+                self.set_fault(text)
         elif code == KafkaError._ALL_BROKERS_DOWN:
             # Follows whatever brought the last broker down, and would hide it.
             self.last_error = self.last_error or text
@@ -108,7 +140,7 @@ class Client:
         config: dict[str, object] = {**properties, "error_cb": health.error}
         if token_source is not None:
             config["oauth_cb"] = _reporting(token_source, health, secrets)
-        self.producer = Producer(config, logger=log)
+        self.producer = Producer(config, logger=_library_log)
         self.stopping = threading.Event()
         self._room = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="kafka-sink-poll", daemon=True)
@@ -160,10 +192,19 @@ class Client:
             if time.monotonic() >= end:
                 break
 
+    def condemn(self, text: str) -> None:
+        """Said by a thread whose message was refused with a fatal error: use this no more."""
+        if self.health.fatal is None:
+            self.health.fatal = scrub(text)
+
     def _poll(self, timeout: float) -> int:
         self.health.now = time.monotonic()
         try:
             return self.producer.poll(timeout)
+        except KafkaException as raised:
+            # The Python client raises a fatal error here in place of calling `error_cb`.
+            self.health.error(raised.args[0])
+            return 1
         except Exception:
             # A callback raised; the message it was for stays unanswered until its deadline.
             log.exception("a Kafka callback failed")
