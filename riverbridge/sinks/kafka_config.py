@@ -56,7 +56,7 @@ _SECRET_NAME = re.compile(r"password|secret|token|\.pem$|jaas|oauthbearer\.confi
 _SECRET_TEXT = re.compile(
     r"((?:sasl|oauthbearer|password|passwd|secret|token)[\w.]*\s*[=:]\s*)(\"[^\"]*\"|\S+)", re.I
 )
-_PROPERTY = re.compile(r"(?:property:? |`)\"?([a-z][a-z0-9._]+)")
+_ABOUT_ONE = re.compile(r"onfiguration (property|value)|supported in this build", re.I)
 _OFF = {"false", "f", "0"}
 
 _silent = logging.getLogger("riverbridge.sinks.kafka.check")
@@ -206,28 +206,37 @@ def _msk_problems(config: Mapping[str, Value], region: str | None) -> list[str]:
 def _findings_of_librdkafka(
     config: Mapping[str, Value], delivery_timeout: float, msk_iam_region: str | None
 ) -> list[str]:
-    """Make a producer that has no broker to connect to, without each property it objects to."""
+    """What librdkafka objects to: in each property by itself, then in all of them together.
+
+    A producer that knows no broker connects to none. One at a time, since librdkafka stops at the
+    first and calls a property by another of its names.
+    """
     found: list[str] = []
-    rest = dict(config)
-    for _ in range(len(config) + 1):
-        properties = client_config(
-            rest,
+    good: dict[str, Value] = {}
+    for name, value in config.items():
+        text = _refusal({name: value})
+        if text is not None and _ABOUT_ONE.search(text):
+            found.append(f"{name}: {text}")
+        else:
+            good[name] = value
+    text = _refusal(
+        client_config(
+            good,
             bootstrap_servers="",
             client_id="riverbridge-check",
             delivery_timeout=delivery_timeout,
             msk_iam_region=msk_iam_region,
         )
-        try:
-            Producer(properties, logger=_silent)
-        except KafkaException as refused:
-            text = refused.args[0].str()
-        except (TypeError, ValueError) as refused:
-            text = str(refused)
-        else:
-            return found
-        named = next((n for n in _PROPERTY.findall(text) if n in rest), None)
-        found.append(f"{named}: {text}" if named else text)
-        if named is None:
-            return found
-        del rest[named]
-    return found
+    )
+    return found if text is None else [*found, f"config: {text}"]
+
+
+def _refusal(properties: Mapping[str, Value]) -> str | None:
+    strings = {k: str(v).lower() if isinstance(v, bool) else v for k, v in properties.items()}
+    try:
+        Producer({"log_level": 0, **strings}, logger=_silent)
+    except KafkaException as refused:
+        return str(refused.args[0].str())
+    except (TypeError, ValueError) as refused:
+        return str(refused)
+    return None
