@@ -1,0 +1,161 @@
+"""What SQS says when it refuses, and what each word means for the messages.
+
+A refusal comes on two levels: an HTTP answer for the whole request, and `Failed` entries inside a
+200. Codes are compared without the `AWS.SimpleQueueService.` prefix and `Exception` suffix that
+older spellings carry.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from http.client import FORBIDDEN, NOT_FOUND, REQUEST_ENTITY_TOO_LARGE, UNAUTHORIZED
+
+import msgspec
+
+from riverbridge.model.outcome import Misconfigured, Outcome, Permanent, Retry
+
+MAX_ERROR = 300
+"""Characters kept of a text SQS sends. Its signature errors go on with the canonical request."""
+
+
+class Verdict(Enum):
+    """What to do about a request that was refused as a whole."""
+
+    AGAIN = auto()
+    """Throttled or broken for now: the same request, after a pause."""
+    EXPIRED = auto()
+    """The credentials may be old: once more with fresh ones, then a matter of configuration."""
+    MISCONFIGURED = auto()
+    SPLIT = auto()
+    """Something in it is wrong: one by one, to find out which."""
+    REFUSED = auto()
+    """Anything else: an attempt is spent."""
+
+
+THROTTLED = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "KMS.Throttling",
+        "KmsThrottled",
+        "LimitExceeded",
+        "PriorRequestNotComplete",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "Throttled",
+        "Throttling",
+        "TooManyRequests",
+    }
+)
+BROKEN = frozenset(
+    {"InternalError", "InternalFailure", "InternalServerError", "RequestTimeout"}
+    | {"ServiceUnavailable"}
+)
+EXPIRED = frozenset(
+    {"ExpiredToken", "InvalidClientTokenId", "RequestExpired", "UnrecognizedClient"}
+)
+MISCONFIGURED = frozenset(
+    {
+        "AccessDenied",
+        "AuthFailure",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidAddress",
+        "InvalidSecurity",
+        "InvalidSignature",
+        "KMS.AccessDenied",
+        "KMS.Disabled",
+        "KMS.InvalidKeyUsage",
+        "KMS.InvalidState",
+        "KMS.NotFound",
+        "KMS.OptInRequired",
+        "KmsAccessDenied",
+        "KmsDisabled",
+        "KmsInvalidKeyUsage",
+        "KmsInvalidState",
+        "KmsNotFound",
+        "KmsOptInRequired",
+        "MissingAuthenticationToken",
+        "NonExistentQueue",
+        "NotAuthorized",
+        "OptInRequired",
+        "QueueDeletedRecently",
+        "QueueDoesNotExist",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "UnsupportedOperation",
+    }
+)
+INVALID = frozenset(
+    {
+        "BatchRequestTooLong",
+        "InvalidAttributeName",
+        "InvalidAttributeValue",
+        "InvalidMessageContents",
+        "InvalidParameterCombination",
+        "InvalidParameterValue",
+        "MessageTooLong",
+        "MissingParameter",
+        "Serialization",
+        "ValidationError",
+        "Validation",
+    }
+)
+
+
+class _Refusal(msgspec.Struct):
+    kind: str = msgspec.field(default="", name="__type")
+    message: str | None = None
+    other: str | None = msgspec.field(default=None, name="Message")
+
+
+_decode = msgspec.json.Decoder(_Refusal, strict=False).decode
+
+
+def bare(code: str) -> str:
+    """The code without namespace, prefix and suffix."""
+    code = code.rpartition("#")[2].partition(";")[0].strip()
+    return code.removeprefix("AWS.SimpleQueueService.").removesuffix("Exception")
+
+
+def said(text: str | None) -> str:
+    """A sender's text, cut to its first line; the rest may repeat what was signed."""
+    first = (text or "").strip().partition("\n")[0]
+    return first if len(first) <= MAX_ERROR else first[:MAX_ERROR] + "…"
+
+
+def refusal(body: bytes, query_error: str | None) -> tuple[str, str]:
+    """The bare code and the text of a refused request; both may be empty."""
+    try:
+        answer = _decode(body)
+    except msgspec.MsgspecError:
+        answer = _Refusal()
+    return bare(answer.kind or query_error or ""), said(answer.message or answer.other)
+
+
+def verdict(status: int, code: str) -> Verdict:
+    """What to do about a request refused with `status` and the bare `code`."""
+    if code in EXPIRED:
+        return Verdict.EXPIRED
+    if code in MISCONFIGURED:
+        return Verdict.MISCONFIGURED
+    if code in INVALID or status == REQUEST_ENTITY_TOO_LARGE:
+        return Verdict.SPLIT
+    if code in THROTTLED or code in BROKEN or status >= 500 or status in (408, 429):
+        return Verdict.AGAIN
+    if status in (UNAUTHORIZED, FORBIDDEN, NOT_FOUND) or 300 <= status < 400:
+        return Verdict.MISCONFIGURED
+    return Verdict.REFUSED
+
+
+def entry_outcome(code: str, message: str | None, sender_fault: bool) -> Outcome:
+    """What became of one `Failed` entry of an answer."""
+    code = bare(code)
+    text = f"SQS refused the message: {code or 'no code'}"
+    if message:
+        text += f": {said(message)}"
+    if code in MISCONFIGURED or code in EXPIRED:
+        return Misconfigured(text)
+    if sender_fault and code in INVALID:
+        return Permanent(text)
+    return Retry(text)
