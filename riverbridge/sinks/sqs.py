@@ -42,6 +42,8 @@ DEFAULT_LIMIT = 1_048_576
 """Bytes of a message, and of a batch, where the queue's own limit cannot be read."""
 LIMIT_AGE = 3600.0
 LIMIT_AGE_UNREAD = 60.0
+TOO_LATE = 0.02
+"""Seconds before the deadline from which nothing is sent any more: no answer could be in time."""
 GRACE = 0.1
 """Seconds after the deadline in which a thread may still report what its request came to."""
 
@@ -230,7 +232,8 @@ class _Call:
         """Entries for one request, noted as out on `connection`; empty if none can go now."""
         with self._lock:
             self._queued -= 1
-            entries = [] if self._over else self._line.take()
+            late = time.monotonic() > self.deadline - TOO_LATE
+            entries = [] if self._over or late else self._line.take()
             if entries:
                 self._out[connection] = entries
             return entries

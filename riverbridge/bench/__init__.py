@@ -1,0 +1,1 @@
+"""Measurements anybody can repeat; each module's `main` gives its figures as a dict."""

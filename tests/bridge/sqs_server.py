@@ -1,0 +1,149 @@
+"""Two SQS servers for tests: ministack for what is true, a scripted one for what goes wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+Reply = tuple[int, dict[str, Any]]
+RESET, SILENCE = "reset", "silence"
+Turn = Callable[[dict[str, Any]], Reply] | Reply | str
+
+
+def accept(request: dict[str, Any]) -> Reply:
+    """Every entry taken, as SQS says it."""
+    return 200, {"Successful": [taken(entry) for entry in request["Entries"]]}
+
+
+def taken(entry: dict[str, Any]) -> dict[str, str]:
+    md5 = hashlib.md5(entry["MessageBody"].encode()).hexdigest()
+    return {"Id": entry["Id"], "MessageId": f"m-{entry['Id']}", "MD5OfMessageBody": md5}
+
+
+class SqsStub:
+    """Answers `turns` in order, then accepts. `requests` holds the bodies as they came."""
+
+    def __init__(self) -> None:
+        self.turns: deque[Turn] = deque()
+        self.always: Turn = accept
+        self.limit: Reply = (200, {"Attributes": {"MaximumMessageSize": "1048576"}})
+        self.requests: list[dict[str, Any]] = []
+        self.heads: list[dict[str, str]] = []
+        self.connections = 0
+        self.lock = threading.Lock()
+        self.ended = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self.ended.set()
+        self._server.shutdown()
+        self._thread.join(5)
+        self._server.server_close()
+
+    def bodies(self) -> list[str]:
+        return [entry["MessageBody"] for r in self.requests for entry in r["Entries"]]
+
+    def _handler(stub) -> type[BaseHTTPRequestHandler]:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                with stub.lock:
+                    stub.connections += 1
+
+            def do_POST(self) -> None:
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.headers["X-Amz-Target"].endswith("GetQueueAttributes"):
+                    self._answer(stub.limit)
+                    return
+                with stub.lock:
+                    stub.requests.append(request)
+                    stub.heads.append(dict(self.headers.items()))
+                    turn = stub.turns.popleft() if stub.turns else stub.always
+                if callable(turn):
+                    turn = turn(request)
+                if isinstance(turn, str):
+                    self._break(turn)
+                else:
+                    self._answer(turn)
+
+            def _answer(self, reply: Reply) -> None:
+                body = json.dumps(reply[1]).encode()
+                self.send_response(reply[0])
+                self.send_header("Content-Type", "application/x-amz-json-1.0")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def _break(self, how: str) -> None:
+                self.close_connection = True
+                if how == SILENCE:
+                    stub.ended.wait(30)
+                else:
+                    linger = struct.pack("ii", 1, 0)
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    self.connection.close()
+
+            def log_message(self, format: str, *args: object) -> None:
+                return
+
+        return Handler
+
+
+@contextmanager
+def ministack(directory: Path) -> Iterator[str]:
+    """The URL of a ministack of its own, on loopback."""
+    command = os.environ.get("RIVERBRIDGE_TEST_MINISTACK") or shutil.which("ministack")
+    assert command is not None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {
+        **os.environ,
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "GATEWAY_PORT": port,
+        "SERVICES": "sqs",
+    }
+    url = f"http://127.0.0.1:{port}"
+    with (directory / "ministack.log").open("wb") as out:
+        process = subprocess.Popen(
+            [command], cwd=directory, env=environment, stdout=out, stderr=out
+        )
+        try:
+            _wait(url, process)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/_ministack/health", timeout=2).close()
+            return
+        except OSError:
+            assert process.poll() is None, "ministack ended"
+            assert time.monotonic() < until, "ministack did not answer in 30 s"
+            time.sleep(0.05)
