@@ -81,6 +81,11 @@ class Lane:
         self.progress = time.monotonic()
         """When this lane last went round (time.monotonic): readiness watches it."""
 
+    @property
+    def guarding(self) -> bool:
+        """Whether jobs are still served one at a time, because a process died here."""
+        return any(left > 0 for left in self._guarded.values())
+
     def run(self, stop: threading.Event, grace: float = 25.0) -> None:
         """Serve until `stop`, then settle what is out, for up to `grace` seconds."""
         while not stop.is_set():

@@ -1,0 +1,1 @@
+"""What riverbridge shows over HTTP."""

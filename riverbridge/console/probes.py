@@ -1,0 +1,110 @@
+"""Probes: is the process alive, does delivery work, what are the numbers. Names and numbers only.
+
+`/readyz` goes by the progress of each loop, not by the process being there. It is for alerts and
+for the standalone deployment: as a sidecar's readinessProbe it would take the application out of
+service when a broker is down.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Mapping
+from typing import Protocol
+
+import prometheus_client
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from riverbridge.errors import ConfigurationError
+
+
+class Health(Protocol):
+    """What the probes ask of the service."""
+
+    version: str
+
+    def checks(self) -> Mapping[str, str | None]:
+        """Each check's name, and what is wrong with it or None."""
+        ...
+
+
+def application(health: Health) -> Starlette:
+    """The four probes as an ASGI application."""
+
+    def livez(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    def readyz(request: Request) -> Response:
+        checks = health.checks()
+        ready = not any(checks.values())
+        status = 200 if ready else 503
+        if "verbose" not in request.query_params:
+            return PlainTextResponse("ok\n" if ready else "not ready\n", status)
+        lines = [
+            f"[{'-' if wrong else '+'}] {name} {wrong or 'ok'}\n" for name, wrong in checks.items()
+        ]
+        return PlainTextResponse("".join(lines), status)
+
+    def metrics(_: Request) -> Response:
+        return Response(
+            prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST
+        )
+
+    def version(_: Request) -> Response:
+        return JSONResponse({"version": health.version})
+
+    return Starlette(
+        routes=[
+            Route("/livez", livez, methods=["GET"]),
+            Route("/readyz", readyz, methods=["GET"]),
+            Route("/metrics", metrics, methods=["GET"]),
+            Route("/version", version, methods=["GET"]),
+        ]
+    )
+
+
+class Server:
+    """Serves an application in a thread of its own.
+
+    Raises ConfigurationError if the address cannot be listened on.
+    """
+
+    def __init__(self, app: Starlette, *, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+        except OSError as error:
+            self._socket.close()
+            raise ConfigurationError(
+                f"RIVERBRIDGE_PROBES__PORT: cannot listen on {host}:{port} ({error.strerror}); "
+                "free it or set another port, 0 for any"
+            ) from error
+        self.port: int = self._socket.getsockname()[1]
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                loop="asyncio",
+                timeout_keep_alive=5,
+                limit_concurrency=64,
+            )
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """For the supervisor: serve until `stop`."""
+
+        def end() -> None:
+            stop.wait()
+            self._server.should_exit = True
+
+        threading.Thread(target=end, name="probes-stop", daemon=True).start()
+        self._server.run(sockets=[self._socket])

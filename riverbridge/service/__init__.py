@@ -1,0 +1,10 @@
+"""The only place that wires things together: settings in, running threads out.
+
+wiring (settings → sinks, routes, feeds) → running (threads) ; dry_run shows and sends nothing
+"""
+
+from riverbridge.service.dry_run import dry_run
+from riverbridge.service.running import Bridge, run
+from riverbridge.service.wiring import read_settings
+
+__all__ = ["Bridge", "dry_run", "read_settings", "run"]

@@ -1,0 +1,80 @@
+"""What would be sent: jobs are claimed, rendered, shown, and given back untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from riverbridge.bridge.outlet import Outlet
+from riverbridge.engine.batch import Feed
+from riverbridge.model.job import ClaimedJob
+from riverbridge.model.outcome import Permanent
+from riverbridge.service.wiring import make_feeds, make_routes, make_sink, source_name
+from riverbridge.settings import Settings
+from riverbridge.sinks.base import Message
+from riverbridge.store.database import Connection, connector
+from riverbridge.store.jobs import EVERYTHING, JobTable
+from riverbridge.store.schema_check import check_schema
+
+
+def dry_run(settings: Settings, limit: int, show: Callable[[str], None]) -> int:
+    """Show up to `limit` due jobs per route and queue, one JSON object per job and sink.
+
+    Nothing is connected to but Postgres, and its transaction is rolled back. Returns how many jobs
+    were shown. Raises ConfigurationError and psycopg.OperationalError.
+    """
+    assert settings.database_url is not None  # the caller loaded them so
+    schema = settings.db_schema
+    connect = connector(settings.database_url.get_secret_value(), pooler=settings.pooler)
+    outlets = {name: Outlet(name, make_sink(name, sink)) for name, sink in settings.sinks.items()}
+    shown = 0
+    try:
+        with connect() as connection:
+            check_schema(connection, schema)
+            connection.execute("BEGIN")
+            routes = make_routes(settings, outlets, source_name(connection, settings))
+            feeds = make_feeds(settings, routes, lambda _: datetime.max)
+            table = JobTable(schema, "riverbridge dry run")
+            for name, group in feeds.items():
+                for feed in group:
+                    for job in _peek(connection, table, feed, limit, settings.batch_bytes):
+                        shown += 1
+                        for sink, message in routes[name].preview(job):
+                            show(_line(name, sink, job.id, message))
+            connection.execute("ROLLBACK")
+    finally:
+        for outlet in outlets.values():
+            outlet.close()
+    return shown
+
+
+def _peek(
+    connection: Connection, table: JobTable, feed: Feed, limit: int, byte_budget: int
+) -> list[ClaimedJob]:
+    return table.claim(
+        connection,
+        queue=feed.queue,
+        kinds=feed.kinds,
+        taken=feed.taken,
+        floors=[EVERYTHING] * 4,
+        aside=[],
+        limit=limit,
+        byte_budget=byte_budget,
+    )
+
+
+def _line(route: str, sink: str, job: int, message: Message | Permanent) -> str:
+    found: dict[str, object] = {"route": route, "sink": sink, "job": job}
+    if isinstance(message, Permanent):
+        found["discarded"] = message.error
+    else:
+        found |= {
+            "id": message.id,
+            "destination": message.destination,
+            "key": message.key,
+            "headers": dict(message.headers),
+            "body": (message.body or b"").decode(),
+        }
+    return msgspec.json.encode(found).decode()

@@ -1,0 +1,137 @@
+"""Settings in, parts out: sinks, routes and feeds as the settings describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from riverbridge.bridge.envelope import Envelope
+from riverbridge.bridge.outlet import Outlet
+from riverbridge.bridge.route import Route
+from riverbridge.bridge.template import Template
+from riverbridge.engine.batch import Feed
+from riverbridge.model.globs import to_like
+from riverbridge.model.retry import ExponentialRetry, FixedRetry, RetryPolicy, RiverRetry
+from riverbridge.settings import KafkaSink, Settings, Sink, SqsSink, load
+from riverbridge.settings import Route as RouteSettings
+from riverbridge.sinks.base import Sink as SinkProtocol
+from riverbridge.store.database import Connection
+
+
+def read_settings() -> Settings:
+    """The settings, checked down to what librdkafka and the templates say of them.
+
+    Raises ConfigurationError with every problem.
+    """
+    return load(check_sink=check_sink, check_template=Template.parse)
+
+
+def check_sink(sink: Sink) -> Iterable[str]:
+    """What the sink's own library refuses, without connecting to anything."""
+    if isinstance(sink, KafkaSink):
+        from riverbridge.sinks.kafka_config import check_config
+
+        return check_config(
+            sink.config,
+            delivery_timeout=sink.delivery_timeout,
+            msk_iam_region=sink.msk_iam_region,
+        )
+    return ()
+
+
+def make_sink(name: str, settings: Sink) -> SinkProtocol:
+    """The sink that `settings` describe. Its library is imported only now.
+
+    Raises ConfigurationError for what only that library can refuse.
+    """
+    match settings:
+        case KafkaSink():
+            from riverbridge.sinks.kafka import KafkaSink as Kafka
+
+            return Kafka(
+                bootstrap_servers=settings.bootstrap_servers,
+                config=settings.config,
+                delivery_timeout=settings.delivery_timeout,
+                client_id=f"riverbridge-{name}",
+                msk_iam_region=settings.msk_iam_region,
+            )
+        case SqsSink():
+            from riverbridge.sinks.sqs import SqsSink as Sqs
+
+            return Sqs(
+                queue_url=settings.queue_url,
+                region=settings.region,
+                endpoint_url=settings.endpoint_url,
+                delivery_timeout=settings.delivery_timeout,
+                threads=settings.threads,
+                fair_queue=settings.fair_queue,
+            )
+        case _:
+            assert_never(settings)
+
+
+def retry_policy(route: RouteSettings) -> RetryPolicy:
+    """The route's way to wait between attempts."""
+    if route.retry == "fixed":
+        return FixedRetry(route.retry_delay)
+    if route.retry == "exponential":
+        return ExponentialRetry(route.retry_delay, route.retry_max_delay)
+    return RiverRetry()
+
+
+def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) -> dict[str, Route]:
+    """The takers, by route name. `source` names the events' origin."""
+    routes = {}
+    for name, route in settings.routes.items():
+        sinks = {}
+        for sink_name in route.sinks:
+            sink = settings.sinks[sink_name]
+            sinks[outlets[sink_name]] = Envelope(
+                sink.envelope,
+                source=source,
+                destination=Template.parse(sink.topic) if isinstance(sink, KafkaSink) else None,
+                key=None if route.key is None else Template.parse(route.key),
+                headers={key: Template.parse(text) for key, text in sink.headers.items()},
+            )
+        routes[name] = Route(name, sinks)
+    return routes
+
+
+def make_feeds(
+    settings: Settings, routes: Mapping[str, Route], first_start: Callable[[str], datetime]
+) -> dict[str, list[Feed]]:
+    """What is claimed for each route: one feed per queue."""
+    feeds: dict[str, list[Feed]] = {}
+    for name, route in settings.routes.items():
+        oldest = None
+        if route.max_age is not None:
+            oldest = first_start(name) - timedelta(seconds=route.max_age)
+        feeds[name] = [
+            Feed(
+                name,
+                queue,
+                routes[name],
+                retry_policy(route),
+                kinds=tuple(to_like(kind) for kind in route.kinds),
+                max_attempts=route.max_attempts,
+                delete_delivered=route.on_success == "delete",
+                claiming=route.claim,
+                oldest=oldest,
+            )
+            for queue in route.queues
+        ]
+    return feeds
+
+
+def source_name(connection: Connection, settings: Settings) -> str:
+    """What event ids begin with: as set, or the database's own system identifier and schema."""
+    if settings.source_name:
+        return settings.source_name
+    row = connection.execute(
+        "SELECT system_identifier, current_database(), coalesce(%s, current_schema(), '')"
+        " FROM pg_control_system()",
+        (settings.db_schema,),
+    ).fetchone()
+    assert row is not None
+    return f"river/{row[0]}/{row[1]}/{row[2]}"
