@@ -195,6 +195,12 @@ def test_every_problem_at_once_and_none_that_only_follows() -> None:
     assert len(problems) == 8
 
 
+def test_nothing_is_compared_with_a_value_that_is_wrong() -> None:
+    env = {**KAFKA, "RIVERBRIDGE_DEADLINE": "soon", S + "DELIVERY_TIMEOUT": "55s"}
+    (problem,) = refused(env)
+    assert problem.startswith("RIVERBRIDGE_DEADLINE: not a duration")
+
+
 def test_the_database_is_named_only_where_it_is_needed() -> None:
     with pytest.raises(ConfigurationError) as caught:
         load({}, None, None)
