@@ -175,3 +175,23 @@ def test_the_command_ends_with_78_and_every_problem(clean: pytest.MonkeyPatch) -
         "RIVERBRIDGE_LANES",
         "DATABASE_URL",
     ]
+
+
+def test_the_command_asks_librdkafka(clean: pytest.MonkeyPatch) -> None:
+    for name, value in {"DATABASE_URL": DSN, **KAFKA}.items():
+        clean.setenv(name, value)
+    clean.setenv(S + "CONFIG", '{"compression.type":"zstd"}')
+    assert CliRunner().invoke(config, []).exit_code == 0
+    clean.setenv(S + "CONFIG", '{"compresion.type":"zstd"}')
+    result = CliRunner().invoke(config, [])
+    assert result.exit_code == 78
+    assert result.stderr.startswith(S + "CONFIG: compresion.type: ")
+
+
+def test_the_command_parses_templates(clean: pytest.MonkeyPatch) -> None:
+    for name, value in {**EXAMPLE, S + "TOPIC": "jobs.{kind"}.items():
+        clean.setenv(name, value)
+    result = CliRunner().invoke(config, [])
+    assert result.exit_code == 78
+    assert result.stderr.startswith(S + "TOPIC: ")
+    assert len(result.stderr.splitlines()) == 1
