@@ -1,0 +1,90 @@
+# Everything sets itself up on first use: Python 3.11 or newer and make are enough.
+# ARGS goes to the command: make demo ARGS=--help
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit check bench docs test-postgres-matrix interop lock format clean
+
+find_python = for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; p=; done
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+DEMO := $(VENV)/.demo-ready
+DEV := $(VENV)/.dev-ready
+MATRIX := $(VENV)/.matrix-ready
+
+comma := ,
+SERVERS := postgres or kafka or real_kafka or sqs or go
+# Postgres 18 comes from the package index; 15 joins where the system has it.
+RIVERBRIDGE_TEST_PG_MAJORS ?= 18$(if $(wildcard /usr/lib/postgresql/15/bin/postgres),$(comma)15)
+export RIVERBRIDGE_TEST_PG_MAJORS
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 24
+
+$(BIN)/python:
+	@$(find_python); test -n "$$p" || { echo "Python 3.11 or newer is needed: set PYTHON"; exit 1; }; \
+	echo "Setting up $(VENV) with $$p"; "$$p" -m venv $(VENV)
+
+$(DEMO): requirements/demo.txt pyproject.toml | $(BIN)/python
+	$(PIP) --require-hashes -r requirements/demo.txt
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements/dev.txt pyproject.toml | $(BIN)/python
+	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@ $(DEMO)
+
+$(MATRIX): requirements/matrix.txt $(DEV)
+	$(PIP) --require-hashes -r requirements/matrix.txt
+	@touch $@
+
+demo: $(DEMO) ## Start Postgres, a broker and SQS on loopback, and the bridge between them
+	$(BIN)/riverbridge demo $(ARGS)
+
+unit: $(DEV) ## The tests that need no server
+	$(BIN)/python -m pytest -q -m "not ($(SERVERS))" tests
+
+test: unit ## All tests: first those without a server, then the others
+	$(BIN)/python -m pytest -m "$(SERVERS)" tests $(ARGS)
+
+test-postgres-matrix: $(MATRIX) ## The Postgres tests on 15, 16, 17 and 18
+	RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest -m postgres tests $(ARGS)
+
+check: $(DEV) ## Format, lint, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV) ## Rewrite the code as `check` wants it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DEMO) ## Measure the bridge on this machine
+	$(BIN)/riverbridge bench bridge $(ARGS)
+
+docs: $(DEV) ## Regenerate the reference pages
+	$(BIN)/python -m riverbridge.docs $(ARGS)
+
+interop: ## Build the Go programs of the interop tests
+	@for module in $$(find tests/interop -name go.mod); do \
+		dir=$$(dirname $$module); echo "go build $$dir"; \
+		(cd $$dir && mkdir -p bin && go build -o bin/ ./...) || exit 1; done
+
+# uv writes them; they hold hashes and name no registry.
+COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
+lock: ## Renew the locked versions in requirements/
+	$(COMPILE) pyproject.toml -o requirements/run.txt
+	$(COMPILE) pyproject.toml requirements/build.in --extra demo \
+		-c requirements/run.txt -o requirements/demo.txt
+	$(COMPILE) pyproject.toml requirements/build.in --all-extras --group dev \
+		-c requirements/demo.txt -o requirements/dev.txt
+	$(COMPILE) requirements/matrix.in -c requirements/dev.txt -o requirements/matrix.txt
+	$(COMPILE) riverbridge/embedded/ministack.in -o riverbridge/embedded/ministack.txt
+
+clean: ## Remove what make has set up here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
