@@ -141,6 +141,17 @@ def test_databases_do_not_share_tables(empty_database: Database) -> None:
         empty_database.server.drop_database(other.rpartition("/")[2])
 
 
+@pytest.mark.parametrize("turn", [1, 2])
+def test_each_test_has_the_tables_with_nothing_in_them(database: Database, turn: int) -> None:
+    lines = "SELECT line, max(version) FROM river_migration GROUP BY line ORDER BY line"
+    with database.connect() as connection:
+        applied = dict(connection.execute(lines).fetchall())
+        assert applied["main"] == 7
+        assert applied["riverbridge"] >= 1
+        assert connection.execute("SELECT count(*) FROM river_queue").fetchone() == (0,)
+        connection.execute("INSERT INTO river_queue (name, updated_at) VALUES ('q', now())")
+
+
 def test_broker_gives_back_what_it_took(kafka: Broker) -> None:
     topic = new_name("orders")
     kafka.create_topic(topic, partitions=3)
