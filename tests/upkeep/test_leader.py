@@ -277,3 +277,31 @@ def test_two_leaders_at_once_do_no_harm(database: Database, conn: psycopg.Connec
 def test_a_client_id_river_would_refuse() -> None:
     with pytest.raises(ValueError, match="1 to 127"):
         Leader(lambda: psycopg.connect(""), client_id="x" * 128, duties=())
+
+
+class Counting(Duty):
+    """Finds nothing to do."""
+
+    name = "counting"
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(30, clock)
+        self.calls = 0
+
+    def work(self, conn: psycopg.Connection, size: int, limit: float) -> int:
+        self.calls += 1
+        return 0
+
+
+def test_a_duty_keeps_to_its_interval(database: Database, conn: psycopg.Connection) -> None:
+    clock = Clock()
+    counting = Counting(clock)
+    with running(make(database, counting, clock=clock)):
+        eventually(lambda: counting.calls == 1)
+        for _ in range(5):
+            before = held(conn).expires_at
+            clock.ahead += 5
+            eventually(lambda before=before: held(conn).expires_at > before)  # type: ignore[misc]
+        assert counting.calls == 1
+        clock.ahead += 5
+        eventually(lambda: counting.calls == 2)
