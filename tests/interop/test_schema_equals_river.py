@@ -30,8 +30,10 @@ SOURCE = Path(__file__).parent / "migrator"
 NEWEST = migrations(MAIN)[-1].version
 JOBS = """
     INSERT INTO {}.river_job
-        (state, max_attempts, created_at, scheduled_at, finalized_at, args, kind, tags)
-    SELECT state::{}.river_job_state, 25, '2026-01-01Z', '2026-01-01Z', finalized, args, 'k', tags
+        (state, max_attempts, created_at, scheduled_at, finalized_at, args, kind, tags,
+         queue)
+    SELECT state::{}.river_job_state, 25, '2026-01-01Z', '2026-01-01Z', finalized, args, 'k', tags,
+        'for_' || state  -- of equal notifications in one transaction Postgres sends one
     FROM (VALUES
         ('available', NULL::timestamptz, NULL::jsonb, NULL::text[]),
         ('completed', '2026-01-02Z', '{{"a": 1}}', '{{x}}'),
