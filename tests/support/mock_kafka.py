@@ -39,6 +39,7 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
         [_VOID, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(_INT)],
     ),
     "rd_kafka_mock_clear_request_errors": (None, [_VOID, ctypes.c_int16]),
+    "rd_kafka_mock_partition_set_leader": (_INT, [_VOID, _TEXT, ctypes.c_int32, ctypes.c_int32]),
     "rd_kafka_mock_broker_set_down": (_INT, [_VOID, ctypes.c_int32]),
     "rd_kafka_mock_broker_set_up": (_INT, [_VOID, ctypes.c_int32]),
     "rd_kafka_mock_broker_set_rtt": (_INT, [_VOID, ctypes.c_int32, _INT]),
@@ -135,6 +136,14 @@ class MockKafka:
     def set_topic_error(self, name: str, code: int) -> None:
         """Answer everything about topic `name` with `code`; 0 ends it."""
         self._lib.rd_kafka_mock_topic_set_error(self._open(), name.encode(), code)
+
+    def set_leader(self, topic: str, partition: int, broker: int) -> None:
+        self._check(
+            self._lib.rd_kafka_mock_partition_set_leader(
+                self._open(), topic.encode(), partition, broker
+            ),
+            f"broker {broker} does not lead {topic}[{partition}]",
+        )
 
     def set_broker_down(self, broker: int | None = None) -> None:
         """Close broker `broker` (numbered from 1), or all of them."""
