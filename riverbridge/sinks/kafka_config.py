@@ -33,8 +33,6 @@ _DEFAULTS: Mapping[str, Value] = {
     "reconnect.backoff.max.ms": 500,
     "socket.connection.setup.timeout.ms": 4000,
     "socket.keepalive.enable": True,
-    # A topic that does not exist is to be named as such before the message times out.
-    "topic.metadata.propagation.max.ms": 3000,
 }
 
 _TIMEOUT_NAMES = ("message.timeout.ms", "delivery.timeout.ms")
@@ -119,6 +117,8 @@ def client_config(
         **_DEFAULTS,
         "client.id": client_id,
         "message.timeout.ms": int(delivery_timeout * 1000),
+        # A topic that does not exist is to be named as such before the message times out.
+        "topic.metadata.propagation.max.ms": min(3000, int(delivery_timeout * 300)),
     }
     if msk_iam_region is not None:
         merged |= {"security.protocol": "SASL_SSL", "sasl.mechanisms": "OAUTHBEARER"}

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka import Message as Record
+from confluent_kafka.admin import AdminClient
 
 from riverbridge.embedded.broker import Broker
 from riverbridge.model.outcome import (
@@ -216,22 +217,20 @@ def test_several_threads_get_their_own_answers(mock: MockKafka, sink: KafkaSink)
     read(mock.bootstrap_servers, TOPIC, 8 * 99)
 
 
-def test_too_large_for_the_broker_is_permanent_for_that_one_only(
-    mock: MockKafka, sink: KafkaSink
-) -> None:
+def test_too_large_for_the_broker_is_permanent_for_that_one_only(mock: MockKafka) -> None:
     """Brokers refuse whole batches: the first 10 is for the batch, the second for one message."""
-    sent = messages(50)
-    for m in sent:  # one partition, so that they may share a batch
-        assert m.key is not None
-    sent = [Message(id=m.id, body=m.body, destination=TOPIC, key="one") for m in sent]
-    assert kinds(deliver(sink, sent[:1])) == {"Delivered": 1}
-    mock.push_errors(PRODUCE, 10, 10)
-    outcomes = deliver(sink, sent)
-    refused = [o for o in outcomes if not isinstance(o, Delivered)]
-    assert [type(o) for o in refused] == [Permanent]
-    assert "too large" in str(refused[0])
-    assert TOPIC in str(refused[0])
-    read(mock.bootstrap_servers, TOPIC, 50)
+    sink = KafkaSink(bootstrap_servers=mock.bootstrap_servers, config={"linger.ms": 200})
+    try:
+        sent = [Message(id=str(i), body=b"x", destination=TOPIC, key="one") for i in range(50)]
+        assert kinds(deliver(sink, sent[:1])) == {"Delivered": 1}
+        mock.push_errors(PRODUCE, 10, 10)
+        refused = [o for o in deliver(sink, sent) if not isinstance(o, Delivered)]
+        assert [type(o) for o in refused] == [Permanent]
+        assert "too large" in str(refused[0])
+        assert TOPIC in str(refused[0])
+        read(mock.bootstrap_servers, TOPIC, 50)
+    finally:
+        sink.close()
 
 
 def test_what_kafka_cannot_carry_is_permanent_and_the_rest_goes(
@@ -431,18 +430,18 @@ def test_a_full_queue_is_waited_for_until_the_deadline(mock: MockKafka) -> None:
 def test_close_while_messages_wait(mock: MockKafka, sink: KafkaSink) -> None:
     mock.set_broker_down()
     given: list[Outcome] = []
-    waiting = threading.Thread(target=lambda: given.extend(deliver(sink, messages(100))))
+    waiting = threading.Thread(target=lambda: given.extend(deliver(sink, messages(50))))
     waiting.start()
-    client = sink._main
+    (client,) = sink._clients.values()
     end = time.monotonic() + 5
-    while len(client.producer) < 100 and time.monotonic() < end:
+    while len(client.producer) < 50 and time.monotonic() < end:
         waiting.join(0.01)
     start = time.monotonic()
     sink.close()
     assert time.monotonic() - start < 2.2
     assert not client.alive
     waiting.join(2)
-    assert kinds(given) == {"Unreachable": 100}
+    assert kinds(given) == {"Unreachable": 50}
     assert kinds(deliver(sink, messages(1))) == {"Unreachable": 1}
 
 
@@ -451,7 +450,11 @@ def test_a_round_trip_through_tansu(own_kafka: Broker) -> None:
     try:
         sent = messages(100)
         assert kinds(deliver(sink, sent)) == {"Delivered": 100}
-        topics = sink._main.producer.list_topics(TOPIC, timeout=5).topics
+        topics = (
+            AdminClient({"bootstrap.servers": own_kafka.bootstrap_servers})
+            .list_topics(TOPIC, timeout=5)
+            .topics
+        )
         partitions = len(topics[TOPIC].partitions)
         found = read(own_kafka.bootstrap_servers, TOPIC, 100, partitions, watermarks=False)
         given = {(r.key(), r.value(), str(r.headers())) for r in found}
