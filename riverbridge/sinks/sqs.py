@@ -14,9 +14,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
 from riverbridge.errors import ConfigurationError
@@ -26,25 +24,21 @@ from riverbridge.sinks.sqs_batch import MAX_ENTRIES, Grouped, Line, Loose
 from riverbridge.sinks.sqs_http import (
     Connection,
     Endpoint,
-    NoCredentials,
     Signer,
     SupportsFreezing,
     origin,
     region_of,
     tls_context,
 )
+from riverbridge.sinks.sqs_limit import QueueLimit
 from riverbridge.sinks.sqs_message import Entry, prepare
 from riverbridge.sinks.sqs_send import Health, Sender
 
 log = logging.getLogger(__name__)
 
-DEFAULT_LIMIT = 1_048_576
-"""Bytes of a message, and of a batch, where the queue's own limit cannot be read."""
-LIMIT_AGE = 3600.0
-LIMIT_AGE_UNREAD = 60.0
 TOO_LATE = 0.02
 """Seconds before the deadline from which nothing is sent any more: no answer could be in time."""
-GRACE = 0.1
+GRACE = 0.05
 """Seconds after the deadline in which a thread may still report what its request came to."""
 
 
@@ -109,7 +103,7 @@ class SqsSink:
             receipts=receipts,
             closing=self._closing,
         )
-        self._limit = QueueLimit(queue_url, endpoint.url, region, signer)
+        self._limit = QueueLimit(queue_url, signer, Connection(endpoint, context))
         self._most = threads
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -283,69 +277,6 @@ class _Call:
         for entry, outcome in held:
             self._outcomes[entry.index] = outcome
         self._left -= len(entries) + len(held)
-
-
-class QueueLimit:
-    """The queue's MaximumMessageSize, read at first use and then hourly, beside the sending."""
-
-    def __init__(self, queue_url: str, endpoint_url: str, region: str, signer: Signer) -> None:
-        self._queue_url = queue_url
-        self._endpoint_url = endpoint_url
-        self._region = region
-        self._signer = signer
-        self._lock = threading.Lock()
-        self._read = threading.Event()
-        self._due = 0.0
-        self._bytes = DEFAULT_LIMIT
-        self._told = False
-
-    def current(self, patience: float) -> int:
-        """Bytes. The first callers wait `patience` seconds, at most two, for the answer."""
-        with self._lock:
-            due = time.monotonic() >= self._due
-            if due:
-                self._due = time.monotonic() + LIMIT_AGE
-        if due:
-            threading.Thread(target=self._refresh, name="sqs-limit", daemon=True).start()
-        if not self._read.is_set():
-            self._read.wait(min(patience, 2.0))
-        return self._bytes
-
-    def _refresh(self) -> None:
-        try:
-            self._bytes = self._ask()
-            self._told = False
-        except (BotoCoreError, ClientError, NoCredentials, OSError, KeyError, ValueError) as error:
-            denied = isinstance(error, ClientError)
-            self._due = time.monotonic() + (LIMIT_AGE if denied else LIMIT_AGE_UNREAD)
-            if not self._told:
-                self._told = True
-                log.warning(
-                    "SQS: MaximumMessageSize of %s cannot be read (%s); %d bytes are taken for it. "
-                    "Allow sqs:GetQueueAttributes to have the queue's own limit checked.",
-                    self._queue_url,
-                    type(error).__name__ if denied else error,
-                    self._bytes,
-                )
-        finally:
-            self._read.set()
-
-    def _ask(self) -> int:
-        key, secret, token = self._signer.credentials()[:3]
-        client = boto3.Session(key, secret, token, self._region).client(
-            "sqs",
-            endpoint_url=self._endpoint_url,
-            config=Config(
-                connect_timeout=2, read_timeout=3, proxies={}, retries={"total_max_attempts": 1}
-            ),
-        )
-        try:
-            answer = client.get_queue_attributes(
-                QueueUrl=self._queue_url, AttributeNames=["MaximumMessageSize"]
-            )
-            return int(answer["Attributes"]["MaximumMessageSize"])
-        finally:
-            client.close()
 
 
 def _validate(

@@ -178,7 +178,17 @@ class Signer:
 
 
 class _Auth(SigV4Auth):  # type: ignore[misc, unused-ignore]
-    """Hashes the bytes it is given; botocore would first prepare the whole request for them."""
+    """For one request whose body is bytes.
+
+    botocore prepares the whole request to hash its body, and gathers the headers twice.
+    """
+
+    _gathered: http.client.HTTPMessage | None = None
+
+    def headers_to_sign(self, request: AWSRequest) -> http.client.HTTPMessage:
+        if self._gathered is None:
+            self._gathered = super().headers_to_sign(request)
+        return self._gathered
 
     def payload(self, request: AWSRequest) -> str:
         return hashlib.sha256(request.data or b"").hexdigest()

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import threading
@@ -14,13 +15,15 @@ import time
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from riverbridge.errors import PartMissing
+
 Reply = tuple[int, dict[str, Any]]
-RESET, SILENCE = "reset", "silence"
+RESET, SILENCE, TRICKLE = "reset", "silence", "trickle"
 Turn = Callable[[dict[str, Any]], Reply] | Reply | str
 
 
@@ -37,7 +40,7 @@ def taken(entry: dict[str, Any]) -> dict[str, str]:
 class SqsStub:
     """Answers `turns` in order, then accepts. `requests` holds the bodies as they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.turns: deque[Turn] = deque()
         self.always: Turn = accept
         self.limit: Reply = (200, {"Attributes": {"MaximumMessageSize": "1048576"}})
@@ -48,7 +51,11 @@ class SqsStub:
         self.ended = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+            self.url = f"https://localhost:{port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 
@@ -98,10 +105,18 @@ class SqsStub:
                 self.close_connection = True
                 if how == SILENCE:
                     stub.ended.wait(30)
+                elif how == TRICKLE:
+                    self._trickle()
                 else:
                     linger = struct.pack("ii", 1, 0)
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                     self.connection.close()
+
+            def _trickle(self) -> None:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                with suppress(OSError):
+                    while not stub.ended.wait(0.02):
+                        self.wfile.write(b" ")
 
             def log_message(self, format: str, *args: object) -> None:
                 return
@@ -112,8 +127,9 @@ class SqsStub:
 @contextmanager
 def ministack(directory: Path) -> Iterator[str]:
     """The URL of a ministack of its own, on loopback."""
-    command = os.environ.get("RIVERBRIDGE_TEST_MINISTACK") or shutil.which("ministack")
-    assert command is not None
+    command = os.environ.get("RIVERBRIDGE_MINISTACK_BIN") or shutil.which("ministack")
+    if command is None:
+        raise PartMissing("install ministack and set RIVERBRIDGE_MINISTACK_BIN to its program")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
