@@ -49,6 +49,23 @@ class Route:
         return [(outlet.name, render(envelope, job)) for outlet, envelope in self._sinks.items()]
 
 
+class Unmatched:
+    """Takes what no route of its queue takes, as River treats a kind without a worker."""
+
+    def room(self) -> int:
+        """Any number."""
+        return 1_000_000
+
+    def take(self, batch: Batch) -> None:
+        """Every job fails, spends an attempt and says why."""
+        batch.answer(
+            [
+                Retry(f"no route of queue {job.queue} takes the kind {job.kind}")
+                for job in batch.jobs
+            ]
+        )
+
+
 def render(envelope: Envelope, job: ClaimedJob) -> Message | Permanent:
     """The message, or the reason for which this job has none."""
     try:

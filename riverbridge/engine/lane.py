@@ -29,7 +29,14 @@ from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Cancelled, Outcome
 from riverbridge.model.settlement import LAST_ATTEMPT, Lease, Settlement, settlement
-from riverbridge.store.database import Connect, Connection, lost, open_connection, transaction
+from riverbridge.store.database import (
+    Connect,
+    Connection,
+    cut,
+    lost,
+    open_connection,
+    transaction,
+)
 from riverbridge.store.jobs import JobTable
 
 log = logging.getLogger(__name__)
@@ -78,6 +85,7 @@ class Lane:
         self._leases = LeaseBook(table, aside)
         self._guarded = dict.fromkeys(paces, limits.guarded)
         self._turn: Feed | None = None
+        self._connection: Connection | None = None
         self.progress = time.monotonic()
         """When this lane last went round (time.monotonic): readiness watches it."""
 
@@ -92,6 +100,7 @@ class Lane:
             connection = open_connection(self._connect, stop)
             if connection is None:
                 break
+            self._connection = connection
             try:
                 with connection:
                     self._serve(connection, stop)
@@ -103,6 +112,13 @@ class Lane:
                 stop.wait(FAULT_REST)
         if self._leases:
             self._drain(grace)
+
+    def unstick(self) -> None:
+        """End the connection under a lane that makes no progress: its server may hang."""
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            log.error("Postgres does not answer this lane; its connection is cut")
+            cut(connection)
 
     def _serve(self, connection: Connection, stop: threading.Event) -> None:
         while not stop.is_set():

@@ -34,7 +34,7 @@ from riverbridge.engine.waking import Waker
 from riverbridge.errors import ConfigurationError
 from riverbridge.service.wiring import make_feeds, make_routes, make_sink, source_name
 from riverbridge.settings import Settings
-from riverbridge.store.database import Connection, connector
+from riverbridge.store.database import Connection, connector, first_connection
 from riverbridge.store.jobs import JobTable
 from riverbridge.store.processes import ProcessTable
 from riverbridge.store.queues import QueueTable
@@ -48,13 +48,22 @@ log = logging.getLogger(__name__)
 VERSION = importlib.metadata.version("riverbridge")
 
 
+STUCK = 15.0
+"""Seconds beyond the delivery deadline after which a lane's server counts as hung."""
+
+
+class Stopped(Exception):
+    """Asked to stop while still waiting for the database."""
+
+
 class Bridge:
     """The bridge, running. Construct, `start`, and in the end `stop`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stop: threading.Event | None = None) -> None:
         """Checks the database and wires everything; starts nothing.
 
-        Raises ConfigurationError (SchemaError among them) and psycopg.OperationalError.
+        Waits for a database that is not up yet, until `stop`. Raises ConfigurationError for
+        settings, tables (SchemaError) and a database that refuses this role.
         """
         if not settings.sinks:
             raise ConfigurationError(
@@ -76,7 +85,10 @@ class Bridge:
             pid=os.getpid(),
             version=VERSION,
         )
-        with connect() as connection:
+        connection = first_connection(connect, stop or threading.Event())
+        if connection is None:
+            raise Stopped
+        with connection:
             check_schema(connection, schema)
             source = source_name(connection, settings)
             crashed = [
@@ -220,6 +232,12 @@ class Bridge:
             self.port,
         )
 
+    def unstick(self) -> None:
+        """Cut the connections of lanes that stand still: a server that hangs sends no error."""
+        for lane in self._lanes:
+            if time.monotonic() - lane.progress > self.settings.deadline + STUCK:
+                lane.unstick()
+
     def stop(self) -> None:
         """No new claims; settle what is out within the grace time; then end everything."""
         self._lanes_stop.set()
@@ -256,14 +274,17 @@ class Bridge:
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
-    """Run the bridge until `stop` is set. Raises what `Bridge` raises."""
+    """Run the bridge until `stop` is set. Raises ConfigurationError."""
     with contextlib.suppress(Exception):
         metrics.set_meter_provider(MeterProvider([PrometheusMetricReader()]))
-    bridge = Bridge(settings)
+    try:
+        bridge = Bridge(settings, stop)
+    except Stopped:
+        return
     bridge.start()
     try:
         while not stop.wait(1.0):
-            pass
+            bridge.unstick()
     finally:
         bridge.stop()
 

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from riverbridge.bridge.envelope import Envelope
 from riverbridge.bridge.outlet import Outlet
-from riverbridge.bridge.route import Route
+from riverbridge.bridge.route import Route, Unmatched
 from riverbridge.bridge.template import Template
 from riverbridge.engine.batch import Feed
 from riverbridge.model.globs import to_like
@@ -121,7 +121,23 @@ def make_feeds(
             )
             for queue in route.queues
         ]
+    for name, route in settings.routes.items():
+        if route.unmatched == "fail":
+            feeds[name] += [
+                _unmatched(settings, name, queue, retry_policy(route)) for queue in route.queues
+            ]
     return feeds
+
+
+def _unmatched(settings: Settings, name: str, queue: str, retry: RetryPolicy) -> Feed:
+    """What no route of `queue` takes."""
+    taken = {
+        to_like(kind)
+        for route in settings.routes.values()
+        if queue in route.queues
+        for kind in route.kinds
+    }
+    return Feed(name, queue, Unmatched(), retry, kinds=tuple(sorted(taken)), taken=False)
 
 
 def source_name(connection: Connection, settings: Settings) -> str:

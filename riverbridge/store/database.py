@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
 import tenacity
+
+from riverbridge.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +30,15 @@ CONNECT_TIMEOUT = 5
 
 GONE = (psycopg.OperationalError, psycopg.InterfaceError)
 """What a lost connection raises; `lost` tells it from an error of one statement."""
+
+# libpq gives no SQLSTATE for a refused connection, only the server's words.
+_NOT_OURS_TO_WAIT_FOR = (
+    "password authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "is not permitted to log in",
+)
 
 
 def connector(
@@ -53,6 +66,25 @@ def connector(
     return connect
 
 
+def first_connection(connect: Connect, stop: threading.Event) -> Connection | None:
+    """The connection a service starts with: waits for a database that is not up yet.
+
+    Raises ConfigurationError where waiting will not help: wrong password, unknown role or database,
+    refused by pg_hba.conf. Returns None if `stop` came first.
+    """
+
+    def connect_or_refuse() -> Connection:
+        try:
+            return connect()
+        except psycopg.OperationalError as error:
+            text = " ".join(str(error).split())
+            if any(words in text for words in _NOT_OURS_TO_WAIT_FOR):
+                raise ConfigurationError(f"DATABASE_URL: Postgres refuses it: {text}") from error
+            raise
+
+    return open_connection(connect_or_refuse, stop)
+
+
 def open_connection(connect: Connect, stop: threading.Event) -> Connection | None:
     """Connect, again and again with growing, jittered pauses, until it works or `stop` is set.
 
@@ -74,6 +106,15 @@ def open_connection(connect: Connect, stop: threading.Event) -> Connection | Non
         return trying(connect)
     except tenacity.RetryError:
         return None
+
+
+def cut(connection: Connection) -> None:
+    """End a connection whose server does not answer, from another thread: its call then fails."""
+    with (
+        contextlib.suppress(OSError, psycopg.Error),
+        socket.socket(fileno=os.dup(connection.fileno())) as twin,
+    ):
+        twin.shutdown(socket.SHUT_RDWR)
 
 
 def lost(connection: Connection) -> bool:
