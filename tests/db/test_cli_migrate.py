@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import socket
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
-from psycopg import sql
 
 from riverbridge.cli_migrate import migrate
-from tests.private_postgres import OwnServer, own_server
-
-pytestmark = pytest.mark.postgres
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OwnServer]:
-    with own_server() as running:
-        yield running
+from tests.support.database import Database
 
 
 @pytest.fixture
-def dsn(server: OwnServer) -> str:
-    """The DSN of an empty database."""
-    name = f"cli_{next(_numbers)}"
-    with psycopg.connect(server.dsn(), autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    return server.dsn(name)
+def dsn(empty_database: Database) -> str:
+    return empty_database.dsn
 
 
 def run(dsn: str | None, *args: str) -> Result:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -16,28 +14,16 @@ from riverbridge.errors import MigrationError
 from riverbridge.sql import statement
 from riverbridge.sql.migrations import BRIDGE, MAIN
 from riverbridge.store.migrate import Migrator, Step, find_migration
-from tests.private_postgres import OwnServer, own_server
-
-pytestmark = pytest.mark.postgres
+from tests.support.database import Database
+from tests.support.wait import eventually
 
 Connection = psycopg.Connection[Any]
 EVERYTHING = list(range(1, 8))
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OwnServer]:
-    with own_server() as running:
-        yield running
 
 
 @pytest.fixture
-def dsn(server: OwnServer) -> str:
-    """The DSN of an empty database."""
-    name = f"migrate_{next(_numbers)}"
-    with psycopg.connect(server.dsn(), autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    return server.dsn(name)
+def dsn(empty_database: Database) -> str:
+    return empty_database.dsn
 
 
 @pytest.fixture
@@ -58,13 +44,6 @@ def applied(dsn: str, line: str = MAIN, schema: str | None = None) -> list[int]:
 def tables(conn: Connection, schema: str = "public") -> set[str]:
     query = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = %s::regnamespace"
     return {row[0] for row in conn.execute(query, [f'"{schema}"'])}
-
-
-def wait_until(holds: Callable[[], bool], within: float = 10.0) -> None:
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
 
 
 def test_up_applies_both_lines_and_a_second_up_nothing(dsn: str, conn: Connection) -> None:
@@ -317,7 +296,7 @@ def test_versions_are_read_again_after_the_lock(dsn: str, conn: Connection, isol
     with psycopg.connect(dsn, autocommit=True) as other, other.transaction():
         other.execute(statement("migration/lock"))
         thread.start()
-        wait_until(lambda: waiting_for_the_lock(conn))
+        eventually(lambda: waiting_for_the_lock(conn))
         other.execute(find_migration(MAIN, 1).sql("up").encode())
         other.execute(statement("migration/record_unlined"), {"version": 1})
     thread.join(30)
@@ -332,7 +311,7 @@ def test_two_downs_at_once_take_one_step_back(dsn: str, conn: Connection) -> Non
         conn.execute(statement("migration/lock"))
         thread.start()
         with psycopg.connect(dsn, autocommit=True) as watcher:
-            wait_until(lambda: waiting_for_the_lock(watcher))
+            eventually(lambda: waiting_for_the_lock(watcher))
         conn.execute(find_migration(MAIN, 7).sql("down").encode())
         conn.execute(statement("migration/forget"), {"line": MAIN, "version": 7})
     thread.join(30)

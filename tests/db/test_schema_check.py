@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from riverbridge.errors import ConfigurationError, SchemaError
 from riverbridge.sql.migrations import BRIDGE
 from riverbridge.store.migrate import Migrator
 from riverbridge.store.schema_check import check_schema
-from tests.private_postgres import OwnServer, own_server
-
-pytestmark = pytest.mark.postgres
+from tests.support.database import Database, new_name
 
 Connection = psycopg.Connection[Any]
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OwnServer]:
-    with own_server() as running:
-        yield running
 
 
 @pytest.fixture
-def dsn(server: OwnServer) -> str:
-    """The DSN of an empty database."""
-    name = f"check_{next(_numbers)}"
-    with psycopg.connect(server.dsn(), autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    return server.dsn(name)
+def dsn(empty_database: Database) -> str:
+    return empty_database.dsn
 
 
 @pytest.fixture
@@ -133,11 +118,14 @@ def test_tables_managed_by_other_means_are_judged_by_their_columns(
 
 def test_a_role_that_may_not_look_is_told_what_to_grant(dsn: str, conn: Connection) -> None:
     both(dsn)
-    conn.execute("CREATE ROLE stranger")
-    conn.execute("SET ROLE stranger")
-    message = refusal(conn)
-    conn.execute("RESET ROLE")
-    conn.execute("DROP ROLE stranger")
+    role = psycopg.sql.Identifier(new_name("stranger"))
+    conn.execute(psycopg.sql.SQL("CREATE ROLE {}").format(role))
+    try:
+        conn.execute(psycopg.sql.SQL("SET ROLE {}").format(role))
+        message = refusal(conn)
+    finally:
+        conn.execute("RESET ROLE")
+        conn.execute(psycopg.sql.SQL("DROP ROLE {}").format(role))
     assert "SELECT on river_migration" in message
 
 

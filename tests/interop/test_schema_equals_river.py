@@ -6,7 +6,6 @@ answer is compared instead.
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import shutil
@@ -20,11 +19,14 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from riverbridge.embedded.postgres import find_postgres
+from riverbridge.errors import PartMissing
 from riverbridge.sql.migrations import MAIN, migrations
 from riverbridge.store.migrate import Migrator
-from tests.private_postgres import OwnServer, own_server
+from tests.support.database import Server, new_name
+from tests.support.parts import part
 
-pytestmark = [pytest.mark.go, pytest.mark.postgres, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.go, pytest.mark.timeout(600)]
 
 SOURCE = Path(__file__).parent / "migrator"
 NEWEST = migrations(MAIN)[-1].version
@@ -40,7 +42,6 @@ JOBS = """
         ('retryable', NULL, '{{"a": 2}}', NULL)
     ) AS job (state, finalized, args, tags)
 """
-_numbers = itertools.count(1)
 
 
 class River:
@@ -64,41 +65,48 @@ class River:
 @pytest.fixture(scope="module")
 def river(tmp_path_factory: pytest.TempPathFactory) -> River:
     program = tmp_path_factory.mktemp("river") / "migrator"
-    go = shutil.which("go")
-    if go is None:
-        if "go" in os.environ.get("RIVERBRIDGE_REQUIRE", "").split(","):
-            pytest.fail("RIVERBRIDGE_REQUIRE names go: it is not on PATH", pytrace=False)
-        pytest.skip("go is not on PATH")
+    with part("go"):
+        go = shutil.which("go")
+        if go is None:
+            raise PartMissing("go is not on PATH: install it from your distribution")
     build = [go, "build", "-o", str(program), "."]
     done = subprocess.run(build, cwd=SOURCE, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     return River(program)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[OwnServer]:
-    with own_server() as running:
-        yield running
+@pytest.fixture
+def new_database(postgres: Server) -> Iterator[Callable[[str], str]]:
+    """Makes an empty database, with the named schema in it, and gives its DSN."""
+    names: list[str] = []
+
+    def make(schema: str) -> str:
+        names.append(new_name())
+        dsn = postgres.create_database(names[-1])
+        if schema:
+            with psycopg.connect(dsn, autocommit=True) as conn:
+                conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+        return dsn
+
+    yield make
+    for name in names:
+        postgres.drop_database(name)
 
 
 @pytest.fixture
-def new_database(server: OwnServer) -> Callable[[str], str]:
-    def make(schema: str) -> str:
-        name = f"equal_{next(_numbers)}"
-        with psycopg.connect(server.dsn(), autocommit=True) as conn:
-            conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        if schema:
-            with psycopg.connect(server.dsn(name), autocommit=True) as conn:
-                conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
-        return server.dsn(name)
-
-    return make
+def pg_dump(postgres: Server) -> Path:
+    """The program of the server's own version, as an older one refuses."""
+    with part("postgres"):
+        program = find_postgres(postgres.major) / "pg_dump"
+        if not program.exists():
+            raise PartMissing(f"{program.parent} has no pg_dump")
+    return program
 
 
-def dump(server: OwnServer, dsn: str) -> str:
+def dump(pg_dump: Path, dsn: str) -> str:
     """The schema as pg_dump writes it, less what says nothing about it, and function bodies."""
     done = subprocess.run(
-        [server.bin_dir / "pg_dump", "--schema-only", "--dbname", dsn],
+        [pg_dump, "--schema-only", "--dbname", dsn],
         capture_output=True,
         text=True,
         timeout=60,
@@ -120,8 +128,8 @@ def rows(dsn: str, schema: str, table: str, but: str = "") -> list[dict[str, Any
         return [row["row"] for row in conn.execute(query)]
 
 
-def same(server: OwnServer, theirs: str, ours: str, schema: str, newest: int) -> None:
-    assert dump(server, ours) == dump(server, theirs)
+def same(pg_dump: Path, theirs: str, ours: str, schema: str, newest: int) -> None:
+    assert dump(pg_dump, ours) == dump(pg_dump, theirs)
     versions = rows(ours, schema, "river_migration", "created_at")
     assert versions == rows(theirs, schema, "river_migration", "created_at")
     assert [row["version"] for row in versions or ()] == list(range(1, newest + 1))
@@ -141,14 +149,14 @@ def test_the_pinned_river_ends_where_we_end(river: River) -> None:
 
 @pytest.mark.parametrize("schema", ["", "jobs", "Jobs_A"])
 def test_every_version_up_and_down(
-    river: River, server: OwnServer, new_database: Callable[[str], str], schema: str
+    river: River, pg_dump: Path, new_database: Callable[[str], str], schema: str
 ) -> None:
     theirs, ours = new_database(schema), new_database(schema)
     migrator = Migrator(ours, schema=schema)
     for version in range(1, NEWEST + 1):
         river.run("up", dsn=theirs, schema=schema, target=version)
         migrator.up(target=version)
-        same(server, theirs, ours, schema, version)
+        same(pg_dump, theirs, ours, schema, version)
         if version == 2:
             insert_jobs(theirs, schema)
             insert_jobs(ours, schema)
@@ -158,33 +166,33 @@ def test_every_version_up_and_down(
     for version in range(NEWEST - 1, 0, -1):
         river.run("down", dsn=theirs, schema=schema, target=version)
         migrator.down()
-        same(server, theirs, ours, schema, version)
+        same(pg_dump, theirs, ours, schema, version)
     river.run("down", dsn=theirs, schema=schema, target=-1)
     migrator.down()
-    same(server, theirs, ours, schema, 0)
+    same(pg_dump, theirs, ours, schema, 0)
     assert rows(ours, schema, "river_migration") is None
 
 
 @pytest.mark.parametrize("schema", ["", "jobs"])
 def test_each_goes_on_where_the_other_stopped(
-    river: River, server: OwnServer, new_database: Callable[[str], str], schema: str
+    river: River, pg_dump: Path, new_database: Callable[[str], str], schema: str
 ) -> None:
     mixed, theirs = new_database(schema), new_database(schema)
     migrator = Migrator(mixed, schema=schema)
-    empty = dump(server, mixed)
+    empty = dump(pg_dump, mixed)
     for version in range(1, NEWEST + 1):
         if version % 2:
             migrator.up(target=version)
         else:
             river.run("up", dsn=mixed, schema=schema, target=version)
     river.run("up", dsn=theirs, schema=schema)
-    same(server, theirs, mixed, schema, NEWEST)
+    same(pg_dump, theirs, mixed, schema, NEWEST)
     river.run("down", dsn=mixed, schema=schema, target=4)
     assert migrator.validate() == (5, 6, 7)
     migrator.up()
-    same(server, theirs, mixed, schema, NEWEST)
+    same(pg_dump, theirs, mixed, schema, NEWEST)
     river.run("down", dsn=mixed, schema=schema, target=-1)
-    assert dump(server, mixed) == empty
+    assert dump(pg_dump, mixed) == empty
 
 
 def test_the_bitmask_function_answers_alike(
