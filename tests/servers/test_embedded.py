@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import psycopg
@@ -99,6 +101,22 @@ def test_postgres_asks_for_its_password_and_keeps_a_given_directory(tmp_path: Pa
     assert ((home / "password").stat().st_mode & 0o777) == 0o600
     with Postgres(directory=home, password=True, fsync=False) as second:
         assert rows(second.dsn("kept"), "SELECT 1") == [(1,)]
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as somebody else")
+def test_binaries_below_a_private_directory_serve_all_the_same(tmp_path: Path) -> None:
+    found = find_postgres().resolve()
+    package = found.parent.parent
+    private = tmp_path / "private"
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        if part.is_dir():
+            shutil.copytree(part, private / part.name, symlinks=True)
+    private.chmod(0o700)
+    hidden = private / found.relative_to(package.parent)
+    with Postgres(bin_dir=hidden, fsync=False) as server:
+        assert rows(server.dsn(), "SELECT 1") == [(1,)]
+        assert not server.bin_dir.is_relative_to(private)
 
 
 @pytest.mark.postgres
