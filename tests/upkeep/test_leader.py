@@ -87,8 +87,8 @@ class Broken(Duty):
 
     name = "broken"
 
-    def __init__(self) -> None:
-        super().__init__(0.05)
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(0.05, clock)
         self.calls = 0
 
     def work(self, conn: psycopg.Connection, size: int, limit: float) -> int:
@@ -244,7 +244,7 @@ def test_a_lost_connection_does_not_end_the_term(
 
 def test_a_failing_duty_stops_nothing_else(database: Database, conn: psycopg.Connection) -> None:
     clock = Clock()
-    broken, scheduler = Broken(), Scheduler(clock=clock)
+    broken, scheduler = Broken(clock), Scheduler(clock=clock)
     leader = make(database, broken, scheduler, clock=clock)
     with running(leader):
         eventually(lambda: broken.calls >= 6)
