@@ -220,7 +220,9 @@ class Connection:
             self._http.send(_head(headers, len(body)) + body)
             response = http.client.HTTPResponse(self._http.sock, method="POST")
             response.begin()
-            data = response.read(MAX_ANSWER + 1)
+            # Without a number, read() tells an answer that was cut short from a whole one.
+            short = response.length is not None and response.length <= MAX_ANSWER
+            data = response.read() if short else response.read(MAX_ANSWER + 1)
             if response.will_close:
                 self._http.close()
             if len(data) > MAX_ANSWER:

@@ -165,7 +165,6 @@ class Sender:
         except Lost as error:
             return self._health.silence(f"no answer from SQS: {error}", ambiguous=True)
         if answer.status == 200:
-            self._health.note()
             return answer
         code, text = refusal(answer.body, answer.query_error)
         tries.last = f"SQS answered {answer.status} {code}".rstrip() + (f": {text}" if text else "")
@@ -202,6 +201,7 @@ class Sender:
         except msgspec.MsgspecError:
             lost = Retry("SQS answered 200 with something that is no answer", ambiguous=True)
             return [lost] * len(entries)
+        self._health.note()
         accepted = {one.id: one for one in reply.successful or ()}
         failed = {one.id: one for one in reply.failed or ()}
         return [self._result(e, accepted.get(e.wire.id), failed.get(e.wire.id)) for e in entries]

@@ -1,26 +1,18 @@
-"""Two SQS servers for tests: ministack for what is true, a scripted one for what goes wrong."""
+"""A scripted SQS server in the test's own process: it can look into requests and misbehave."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import socket
 import ssl
 import struct
-import subprocess
 import threading
-import time
-import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
-
-from riverbridge.errors import PartMissing
 
 Reply = tuple[int, dict[str, Any]]
 RESET, SILENCE, TRICKLE = "reset", "silence", "trickle"
@@ -122,44 +114,3 @@ class SqsStub:
                 return
 
         return Handler
-
-
-@contextmanager
-def ministack(directory: Path) -> Iterator[str]:
-    """The URL of a ministack of its own, on loopback."""
-    command = os.environ.get("RIVERBRIDGE_MINISTACK_BIN") or shutil.which("ministack")
-    if command is None:
-        raise PartMissing("install ministack and set RIVERBRIDGE_MINISTACK_BIN to its program")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = {
-        **os.environ,
-        "BIND_HOST": "127.0.0.1",
-        "MINISTACK_HOST": "127.0.0.1",
-        "GATEWAY_PORT": port,
-        "SERVICES": "sqs",
-    }
-    url = f"http://127.0.0.1:{port}"
-    with (directory / "ministack.log").open("wb") as out:
-        process = subprocess.Popen(
-            [command], cwd=directory, env=environment, stdout=out, stderr=out
-        )
-        try:
-            _wait(url, process)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 30
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/_ministack/health", timeout=2).close()
-            return
-        except OSError:
-            assert process.poll() is None, "ministack ended"
-            assert time.monotonic() < until, "ministack did not answer in 30 s"
-            time.sleep(0.05)

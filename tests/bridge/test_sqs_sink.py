@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.credentials import Credentials
 
-from riverbridge.errors import PartMissing
+from riverbridge.embedded.sqs import SqsServer
 from riverbridge.model.outcome import (
     Delivered,
     Misconfigured,
@@ -40,9 +37,9 @@ from tests.bridge.sqs_server import (
     Reply,
     SqsStub,
     accept,
-    ministack,
     taken,
 )
+from tests.support.given import GivenSqs
 
 KEYS = Credentials("test", "test")
 MakeSink = Callable[..., SqsSink]
@@ -53,7 +50,7 @@ def make_sink() -> Iterator[MakeSink]:
     sinks: list[SqsSink] = []
 
     def make(url: str, **more: Any) -> SqsSink:
-        more = {"region": "eu-west-1", "credentials": KEYS, "delivery_timeout": 10.0, **more}
+        more = {"region": "us-east-1", "credentials": KEYS, "delivery_timeout": 10.0, **more}
         sinks.append(SqsSink(queue_url=url, **more))
         return sinks[-1]
 
@@ -88,20 +85,14 @@ def kinds(outcomes: Sequence[Outcome]) -> list[str]:
     return [type(outcome).__name__ for outcome in outcomes]
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with ExitStack() as stack:
-        try:
-            url = stack.enter_context(ministack(tmp_path_factory.mktemp("ministack")))
-        except PartMissing as missing:
-            if "sqs" in os.environ.get("RIVERBRIDGE_REQUIRE", ""):
-                pytest.fail(f"sqs: {missing}", pytrace=False)
-            pytest.skip(f"sqs: {missing}")
-        client = boto3.Session("test", "test", region_name="eu-west-1").client(
-            "sqs", endpoint_url=url, config=Config(proxies={})
-        )
-        yield client
-        client.close()
+@pytest.fixture
+def queue(sqs: SqsServer | GivenSqs) -> Callable[..., str]:
+    """Makes a queue of a new name and gives its URL."""
+
+    def make(fifo: bool = False, **attributes: str) -> str:
+        return sqs.create_queue(f"sink-{uuid.uuid4().hex}", fifo, attributes)
+
+    return make
 
 
 def received(client: Any, url: str, count: int) -> list[dict[str, Any]]:
@@ -125,13 +116,14 @@ def received(client: Any, url: str, count: int) -> list[dict[str, Any]]:
     return got
 
 
-@pytest.mark.sqs
-class TestMinistack:
-    def test_500_messages_with_attributes(self, real: Any, make_sink: MakeSink) -> None:
-        url = real.create_queue(QueueName="standard")["QueueUrl"]
+class TestServer:
+    def test_500_messages_with_attributes(
+        self, sqs: SqsServer | GivenSqs, queue: Callable[..., str], make_sink: MakeSink
+    ) -> None:
+        url = queue()
         headers = (("ce_id", "1"), ("x", "ü€😀"), *((f"h{n}", str(n)) for n in range(12)))
         outcomes = send(make_sink(url, receipts=True), messages(500, headers=headers))
-        got = received(real, url, 500)
+        got = received(sqs.client(), url, 500)
         assert sorted(json.loads(m["Body"])["n"] for m in got) == list(range(500))
         assert {o.receipt for o in outcomes if isinstance(o, Delivered)} == {
             m["MessageId"] for m in got
@@ -141,9 +133,10 @@ class TestMinistack:
             rest = json.loads(values.pop("headers"))
             assert {**values, **rest} == dict(headers)
 
-    def test_500_in_groups_keep_their_order(self, real: Any, make_sink: MakeSink) -> None:
-        queue = real.create_queue(QueueName="grouped.fifo", Attributes={"FifoQueue": "true"})
-        url = queue["QueueUrl"]
+    def test_500_in_groups_keep_their_order(
+        self, sqs: SqsServer | GivenSqs, queue: Callable[..., str], make_sink: MakeSink
+    ) -> None:
+        url = queue(fifo=True)
         some = [
             Message(id=f"e:{n}", body=json.dumps({"n": n}).encode(), key=f"k{n % 23}")
             for n in range(500)
@@ -151,7 +144,7 @@ class TestMinistack:
         sink = make_sink(url)
         assert send(sink, some, 10) == [Delivered()] * 500
         assert send(sink, some[:40], 10) == [Delivered()] * 40
-        got = received(real, url, 500)
+        got = received(sqs.client(), url, 500)
         groups: dict[str, list[int]] = defaultdict(list)
         for message in got:
             n = json.loads(message["Body"])["n"]
@@ -159,23 +152,32 @@ class TestMinistack:
             groups[message["Attributes"]["MessageGroupId"]].append(n)
         assert groups == {f"k{k}": list(range(k, 500, 23)) for k in range(23)}
 
-    def test_the_queues_own_limit_counts(self, real: Any, make_sink: MakeSink) -> None:
-        url = real.create_queue(QueueName="small", Attributes={"MaximumMessageSize": "2048"})[
-            "QueueUrl"
-        ]
+    def test_the_queues_own_limit_counts(
+        self, sqs: SqsServer | GivenSqs, queue: Callable[..., str], make_sink: MakeSink
+    ) -> None:
+        url = queue(MaximumMessageSize="2048")
         sizes = [2048, 2049, 1000, 1048, 1]
         outcomes = send(make_sink(url), [Message(id=str(n), body=b"x" * n) for n in sizes])
         assert kinds(outcomes) == ["Delivered", "Permanent", *["Delivered"] * 3]
-        assert sorted(len(m["Body"]) for m in received(real, url, 4)) == [1, 1000, 1048, 2048]
+        assert sorted(len(m["Body"]) for m in received(sqs.client(), url, 4)) == [
+            1,
+            1000,
+            1048,
+            2048,
+        ]
 
-    def test_a_whole_mebibyte_is_taken(self, real: Any, make_sink: MakeSink) -> None:
-        url = real.create_queue(QueueName="big")["QueueUrl"]
+    def test_a_whole_mebibyte_is_taken(
+        self, sqs: SqsServer | GivenSqs, queue: Callable[..., str], make_sink: MakeSink
+    ) -> None:
+        url = queue()
         bodies = [b"x" * 1_048_576, b"x" * 1_048_577, b"y" * 600_000, b"z" * 600_000]
         outcomes = send(make_sink(url), [Message(id=str(n), body=b) for n, b in enumerate(bodies)])
         assert kinds(outcomes) == ["Delivered", "Permanent", "Delivered", "Delivered"]
 
-    def test_a_queue_that_is_not_there(self, real: Any, make_sink: MakeSink) -> None:
-        url = real.create_queue(QueueName="gone")["QueueUrl"].replace("gone", "never")
+    def test_a_queue_that_is_not_there(
+        self, sqs: SqsServer | GivenSqs, queue: Callable[..., str], make_sink: MakeSink
+    ) -> None:
+        url = queue() + "-never"
         (outcome,) = send(make_sink(url), messages(1))
         assert isinstance(outcome, Misconfigured)
         assert "NonExistentQueue" in outcome.error or "QueueDoesNotExist" in outcome.error
