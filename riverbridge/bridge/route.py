@@ -16,13 +16,22 @@ from riverbridge.model.outcome import (
     Outcome,
     Permanent,
     Retry,
+    Snoozed,
     Unreachable,
 )
 from riverbridge.sinks.base import Message
 
-_GRAVITY: tuple[type[Outcome], ...] = (Permanent, Misconfigured, Unreachable, Retry, Delivered)
+_GRAVITY: tuple[type[Outcome], ...] = (
+    Permanent,
+    Misconfigured,
+    Unreachable,
+    Snoozed,
+    Retry,
+    Delivered,
+)
 """Of several sinks' outcomes the first of these is the job's: refused for good by one is refused;
-else one that did not answer releases the job; else one that failed spends the attempt."""
+else one that did not answer, or had no turn for it, releases the job; else one that failed spends
+the attempt."""
 
 
 class Route:
