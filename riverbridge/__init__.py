@@ -1,1 +1,70 @@
-"""The riverbridge package."""
+"""River's job queue in Python, and its bridge to Kafka and SQS: the public names.
+
+A name is loaded when it is first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from riverbridge.client.client import Client
+    from riverbridge.errors import (
+        ClientError,
+        ConfigurationError,
+        InvalidJob,
+        RiverbridgeError,
+        SchemaError,
+    )
+    from riverbridge.model.job import AttemptError, Job, JobState
+    from riverbridge.model.options import (
+        InsertManyParams,
+        InsertOpts,
+        InsertResult,
+        JobArgs,
+        RawArgs,
+    )
+
+__all__ = [
+    "AttemptError",
+    "Client",
+    "ClientError",
+    "ConfigurationError",
+    "InsertManyParams",
+    "InsertOpts",
+    "InsertResult",
+    "InvalidJob",
+    "Job",
+    "JobArgs",
+    "JobState",
+    "RawArgs",
+    "RiverbridgeError",
+    "SchemaError",
+]
+
+_HOMES = {
+    "client.client": ("Client",),
+    "errors": (
+        "ClientError",
+        "ConfigurationError",
+        "InvalidJob",
+        "RiverbridgeError",
+        "SchemaError",
+    ),
+    "model.job": ("AttemptError", "Job", "JobState"),
+    "model.options": ("InsertManyParams", "InsertOpts", "InsertResult", "JobArgs", "RawArgs"),
+}
+
+if not TYPE_CHECKING:  # a type checker would take every name for a public one
+
+    def __getattr__(name: str) -> object:
+        for home, names in _HOMES.items():
+            if name in names:
+                value = getattr(import_module(f"riverbridge.{home}"), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module 'riverbridge' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

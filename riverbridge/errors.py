@@ -5,6 +5,7 @@
     │   └── SchemaError       the tables are missing, too old or too new for this version
     ├── MigrationError        a migration that cannot be run, or that failed and was rolled back
     ├── InvalidJob            a job River would refuse, found before anything is sent
+    ├── ClientError           an insert client used in a way that could lose or split an insert
     ├── TemplateError         a template that cannot be parsed, or a job it cannot be rendered for
     ├── PartMissing           the demo or a test needs a server that this machine does not have
     └── ServerFailed          a server the demo or a test started did not come up, or is not there
@@ -41,6 +42,10 @@ class MigrationError(RiverbridgeError):
 
 class InvalidJob(RiverbridgeError, ValueError):
     """A job that River would refuse; the message states the rule."""
+
+
+class ClientError(RiverbridgeError):
+    """An insert client used in a way that could lose or split an insert. Nothing was sent."""
 
 
 class TemplateError(RiverbridgeError, ValueError):

@@ -1,0 +1,103 @@
+"""JSON objects that Postgres, River and Python can all store and read again.
+
+`jsonb` refuses a NUL, half a surrogate pair, NaN and numbers beyond its range, and runs out of
+stack at deep nesting; Go and Python refuse other numbers and other depths. What passes here passes
+everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import msgspec
+
+NESTING_MAX = 500
+"""Levels of nesting. Postgres and Go hold thousands, a Python reader about a thousand less what is
+already on its stack."""
+
+NUMBER_LENGTH_MAX = 1000
+"""Characters of one number with a fraction or exponent, and the largest exponent either way."""
+
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+
+# msgspec's own encoder writes NaN as null, which would change the job without a word.
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def encode_object(value: object) -> str:
+    """`value` as JSON text. Raises ValueError or TypeError, saying what has no form in JSON."""
+    try:
+        return _encoder.encode(msgspec.to_builtins(value, str_keys=True))
+    except RecursionError:
+        raise ValueError(f"is nested in more than {NESTING_MAX} levels") from None
+
+
+def object_problem(text: object) -> str | None:
+    """Why `text` cannot be a job's args or metadata, or None. Content is never repeated."""
+    if not isinstance(text, str):
+        return f"must be JSON text, not {type(text).__name__}"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"holds half a surrogate pair at character {error.start}: send whole characters"
+    if "\\u0000" in text and (found := _NUL.search(text)) is not None:
+        return f"holds a NUL at character {found.end() - 6}, which Postgres cannot store: remove it"
+    if _too_deep(text):
+        return f"is nested in more than {NESTING_MAX} levels: flatten it"
+    try:
+        value = _decoder.decode(text)
+    except msgspec.ValidationError as error:
+        return f"holds a number no reader of it can hold: {error}; send it as text"
+    except RecursionError:
+        return "is nested too deeply to be read from here: flatten it"
+    except (msgspec.DecodeError, ValueError) as error:
+        return f"is not JSON: {error} (NaN, Infinity and half a surrogate pair are not JSON either)"
+    if not isinstance(value, dict):
+        return f"must be a JSON object, not {_NAMES[type(value)]}: put the value under a key"
+    return None
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """The object in a column of a row."""
+    return msgspec.json.decode(text, type=dict[str, Any])
+
+
+def _too_deep(text: str) -> bool:
+    # Counting is cheap and nearly always enough; only many brackets are worth a real look.
+    if text.count("{") + text.count("[") <= NESTING_MAX:
+        return False
+    depth = 0
+    for found in _BRACKETS.finditer(text):
+        bracket = found.group()
+        if bracket in "[{":
+            depth += 1
+            if depth > NESTING_MAX:
+                return True
+        elif bracket in "]}":
+            depth -= 1
+    return False
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("it is beyond 1.8e308")
+    exponent = text.lower().partition("e")[2]
+    if len(text) > NUMBER_LENGTH_MAX or abs(int(exponent or 0)) > NUMBER_LENGTH_MAX:
+        raise ValueError(f"it has more than {NUMBER_LENGTH_MAX} digits when written out")
+    return value
+
+
+_decoder = msgspec.json.Decoder(float_hook=_number)
+_NAMES = {
+    list: "an array",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}

@@ -1,0 +1,249 @@
+"""What a job to be inserted may be, and how it becomes a row (contract 3.1, 8.3 and 8.4).
+
+Everything River or the table would refuse is refused here, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Protocol
+
+import msgspec
+
+from riverbridge.errors import InvalidJob
+from riverbridge.model.job import Job, JobState
+from riverbridge.model.json_object import encode_object, object_problem
+from riverbridge.model.names import kind_problem, queue_problem, tag_problem
+
+MAX_ATTEMPTS_DEFAULT = 25
+PRIORITY_DEFAULT = 1
+QUEUE_DEFAULT = "default"
+
+
+class JobArgs(Protocol):
+    """Arguments that write their own JSON.
+
+    A dataclass or msgspec.Struct needs only the class attribute `kind`.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Which job this is; the worker that knows it runs it."""
+        ...
+
+    def to_json(self) -> str:
+        """The arguments as the text of a JSON object, without the kind."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RawArgs:
+    """A kind, and its arguments as the text of a JSON object."""
+
+    kind: str
+    json: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InsertOpts:
+    """How a job is inserted; None leaves it to the args' own `insert_opts()`, then to River.
+
+    max_attempts: 1 to 32767, 25 by default. priority: 1 (first) to 4. queue: `default` by default.
+    scheduled_at: an instant with time zone; given at all, even in the past, the job starts
+    `scheduled`. tags: replace those of the args, they are not merged. metadata: a JSON object.
+    pending: the job starts `pending` and waits for something to make it available.
+    """
+
+    max_attempts: int | None = None
+    priority: int | None = None
+    queue: str | None = None
+    scheduled_at: datetime | None = None
+    tags: Sequence[str] | None = None
+    _: dataclasses.KW_ONLY
+    metadata: Mapping[str, Any] | None = None
+    pending: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InsertManyParams:
+    """One job of many: its args and its options."""
+
+    args: object
+    opts: InsertOpts | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InsertResult:
+    """The job as its row stands, and whether an earlier one was found in its place."""
+
+    job: Job
+    unique_skipped_as_duplicate: bool = False
+
+
+class NewJob(msgspec.Struct, frozen=True):
+    """One row to insert, checked. `args` and `metadata` are JSON text.
+
+    scheduled_at: None is the database's now.
+    """
+
+    kind: str
+    args: str
+    max_attempts: int
+    priority: int
+    queue: str
+    state: JobState
+    scheduled_at: datetime | None
+    tags: tuple[str, ...]
+    metadata: str
+
+
+def new_job(args: object, opts: InsertOpts | None = None, *, where: str = "") -> NewJob:
+    """The row for `args`: what the call gives, else what the args give, else River's default.
+
+    where: what an error's message begins with, such as `job 3 of 10: `. Raises InvalidJob.
+    """
+    try:
+        return _new_job(args, opts)
+    except InvalidJob as error:
+        if not where:
+            raise
+        raise InvalidJob(f"{where}{error}") from error.__cause__
+
+
+def kind_and_json(args: object) -> tuple[str, str]:
+    """The kind of `args` and their JSON, unchecked but for being there.
+
+    args: a JobArgs, RawArgs, or an instance of a dataclass or msgspec.Struct with the attribute
+    `kind`, which does not become part of the JSON. Raises InvalidJob.
+    """
+    if isinstance(args, RawArgs):
+        return args.kind, args.json
+    if isinstance(args, type):
+        raise InvalidJob(f"args: {args.__name__} is a class: give an instance of it")
+    kind = getattr(args, "kind", None)
+    name = type(args).__name__
+    if kind is None:
+        raise InvalidJob(f"args: {name} has no kind: add `kind: ClassVar[str]` to the class")
+    if callable(to_json := getattr(args, "to_json", None)):
+        return kind, to_json()
+    if not isinstance(args, msgspec.Struct) and not dataclasses.is_dataclass(args):
+        raise InvalidJob(
+            f"args: {name} has no to_json(): add it, or give a dataclass, msgspec.Struct or RawArgs"
+        )
+    try:
+        value = msgspec.to_builtins(args, str_keys=True)
+        if isinstance(value, dict):
+            value.pop(_kind_field(args.__class__), None)
+        return kind, encode_object(value)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidJob(f"args: {name} has no form in JSON: {error}") from error
+
+
+@cache
+def _kind_field(type_: type[Any]) -> str | None:
+    """The key under which an ordinary field named kind would be encoded, or None."""
+    if issubclass(type_, msgspec.Struct):
+        fields = {field.name: field.encode_name for field in msgspec.structs.fields(type_)}
+        return fields.get("kind")
+    return "kind" if any(field.name == "kind" for field in dataclasses.fields(type_)) else None
+
+
+def _new_job(args: object, opts: InsertOpts | None) -> NewJob:
+    kind, json = kind_and_json(args)
+    _refuse("kind", kind_problem(kind))
+    _refuse("args", object_problem(json))
+    call, own = opts or InsertOpts(), _own_opts(args)
+    if not isinstance(call, InsertOpts):
+        raise InvalidJob(f"opts: must be InsertOpts, not {type(call).__name__}")
+    max_attempts = _first(call.max_attempts, own.max_attempts, MAX_ATTEMPTS_DEFAULT)
+    priority = _first(call.priority, own.priority, PRIORITY_DEFAULT)
+    queue = _first(call.queue, own.queue, QUEUE_DEFAULT)
+    _refuse("max_attempts", _range_problem(max_attempts, 32767))
+    _refuse("priority", _range_problem(priority, 4))
+    _refuse("queue", queue_problem(queue))
+    scheduled_at = _instant(_first(call.scheduled_at, own.scheduled_at, None))
+    # Pending wins over scheduled, and any instant makes it scheduled (transitions T1 to T3).
+    state = JobState.AVAILABLE if scheduled_at is None else JobState.SCHEDULED
+    # Members of an enum are texts and numbers too, but psycopg would send their names.
+    return NewJob(
+        kind=str.__str__(kind),
+        args=str.__str__(json),
+        max_attempts=int(max_attempts),
+        priority=int(priority),
+        queue=str.__str__(queue),
+        state=JobState.PENDING if call.pending else state,
+        scheduled_at=scheduled_at,
+        tags=_tags(_first(call.tags, own.tags, ())),
+        metadata=_metadata(call.metadata),
+    )
+
+
+def _own_opts(args: object) -> InsertOpts:
+    """What the args' class asks for, in the way of riverqueue-python: a method `insert_opts`."""
+    method = getattr(args, "insert_opts", None)
+    if not callable(method):
+        return InsertOpts()
+    opts = method()
+    if not isinstance(opts, InsertOpts):
+        name = type(args).__name__
+        raise InvalidJob(f"{name}.insert_opts(): must return InsertOpts, not {type(opts).__name__}")
+    return opts
+
+
+def _first(call: Any, own: Any, default: Any) -> Any:
+    return call if call is not None else own if own is not None else default
+
+
+def _refuse(position: str, problem: str | None) -> None:
+    if problem is not None:
+        raise InvalidJob(f"{position}: {problem}")
+
+
+def _range_problem(value: object, highest: int) -> str | None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return f"must be a whole number, not {type(value).__name__}"
+    if not 1 <= value <= highest:
+        return f"{value} is out of range: use 1 to {highest}"
+    return None
+
+
+def _instant(value: object) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise InvalidJob(f"scheduled_at: must be a datetime, not {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise InvalidJob(
+            f"scheduled_at: {value.isoformat()} has no time zone: give one, "
+            "such as datetime.now(timezone.utc)"
+        )
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidJob(
+            f"scheduled_at: {value.isoformat()} is outside the years 1 to 9999 in UTC"
+        ) from None
+
+
+def _tags(tags: object) -> tuple[str, ...]:
+    if isinstance(tags, str) or not isinstance(tags, Sequence):
+        raise InvalidJob(f"tags: must be a list of texts, not {type(tags).__name__}")
+    for index, tag in enumerate(tags):
+        _refuse(f"tags[{index}]", tag_problem(tag))
+    return tuple(str.__str__(tag) for tag in tags)
+
+
+def _metadata(metadata: object) -> str:
+    if metadata is None:
+        return "{}"
+    if not isinstance(metadata, Mapping):
+        raise InvalidJob(f"metadata: must be a mapping, not {type(metadata).__name__}")
+    try:
+        text = encode_object(dict(metadata))
+    except (ValueError, TypeError) as error:
+        raise InvalidJob(f"metadata: has no form in JSON: {error}") from error
+    _refuse("metadata", object_problem(text))
+    return text

@@ -1,0 +1,86 @@
+"""New rows of `river_job`, and the notification that goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from riverbridge.model.job import Job, JobState
+from riverbridge.model.json_object import read_object
+from riverbridge.model.options import NewJob
+from riverbridge.sql import statement
+from riverbridge.store.upkeep import announce
+
+CHUNK = 1000
+"""Rows of one statement; more at once gain nothing."""
+
+
+def insert_jobs(
+    connection: psycopg.Connection[Any], jobs: Sequence[NewJob], *, schema: str | None = None
+) -> list[Job]:
+    """Insert `jobs` and announce their queues, in the transaction that the caller has opened.
+
+    Returns the rows in the order of `jobs`. One notification for each queue with a job to work now;
+    scheduled and pending jobs send none (contract 5.3).
+    """
+    sql = statement("job/insert", schema)
+    inserted: list[Job] = []
+    # A cursor of our own: the caller's may make dictionaries or bind on the client's side.
+    with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
+        for start in range(0, len(jobs), CHUNK):
+            cursor.execute(sql, _columns(jobs[start : start + CHUNK]), binary=True)
+            inserted.extend(_job(row) for row in cursor.fetchall())
+    due = sorted({job.queue for job in jobs if job.state is JobState.AVAILABLE})
+    if due:
+        announce(connection, due, schema=schema)
+    return inserted
+
+
+def _columns(jobs: Sequence[NewJob]) -> dict[str, Any]:
+    return {
+        "kinds": [job.kind for job in jobs],
+        "args": [job.args for job in jobs],
+        "max_attempts": [job.max_attempts for job in jobs],
+        "priorities": [job.priority for job in jobs],
+        "queues": [job.queue for job in jobs],
+        "states": [job.state.value for job in jobs],
+        "scheduled_at": [job.scheduled_at for job in jobs],
+        "tags": [",".join(job.tags) for job in jobs],
+        "metadata": [job.metadata for job in jobs],
+    }
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    id_, state, attempt, max_attempts, kind, queue, priority, args, metadata, tags, *instants = row
+    created_at, scheduled_at = (_utc(instant) for instant in instants)
+    return Job(
+        id=id_,
+        state=JobState(state),
+        attempt=attempt,
+        max_attempts=max_attempts,
+        kind=kind,
+        queue=queue,
+        priority=priority,
+        args=read_object(args),
+        metadata=read_object(metadata),
+        tags=tags,
+        created_at=created_at,
+        scheduled_at=scheduled_at,
+    )
+
+
+def _utc(instant: datetime) -> datetime:
+    return instant.replace(tzinfo=UTC)
+
+
+def database_now(connection: psycopg.Connection[Any]) -> datetime:
+    """The database's clock; every instant of a row is by it."""
+    with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
+        row = cursor.execute(statement("transaction/now")).fetchone()
+    assert row is not None
+    instant: datetime = row[0]
+    return instant.astimezone(UTC)
