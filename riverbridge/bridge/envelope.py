@@ -15,6 +15,9 @@ EnvelopeKind = Literal["cloudevents", "raw"]
 """`cloudevents`: CloudEvents 1.0, binary mode, attributes as `ce_…` headers. `raw`: the args and
 one header, `event-id`."""
 
+KINDS_KEPT = 1000
+"""Kinds whose header is kept ready."""
+
 _TRACE = ("traceparent", "tracestate")
 
 
@@ -41,6 +44,9 @@ class Envelope:
             ("ce_source", source),
             ("content-type", "application/json"),
         )
+        # Jobs of a batch share kinds and often their instant; made once, these cost nothing.
+        self._types: dict[str, tuple[str, str]] = {}
+        self._time: tuple[datetime | None, tuple[str, str]] = (None, ("", ""))
 
     def render(self, job: ClaimedJob) -> Message:
         """The message for `job`; raises TemplateError where a template has no value for it."""
@@ -49,8 +55,8 @@ class Envelope:
         if self._kind == "cloudevents":
             headers: tuple[tuple[str, str], ...] = (
                 ("ce_id", id_),
-                ("ce_type", _header(job.kind, "the job's kind")),
-                ("ce_time", _instant(job.created_at)),
+                self._types.get(job.kind) or self._type(job.kind),
+                self._instant(job.created_at),
                 *self._fixed,
             )
         else:
@@ -75,6 +81,20 @@ class Envelope:
             None,
         )
 
+    def _type(self, kind: str) -> tuple[str, str]:
+        if len(self._types) >= KINDS_KEPT:
+            self._types.clear()
+        header = self._types[kind] = ("ce_type", _header(kind, "the job's kind"))
+        return header
+
+    def _instant(self, at: datetime) -> tuple[str, str]:
+        """RFC 3339 in UTC, as CloudEvents wants it."""
+        known, header = self._time
+        if known != at:
+            header = ("ce_time", at.astimezone(UTC).isoformat()[:-6] + "Z")
+            self._time = (at, header)
+        return header
+
     def _event_id(self, fields: Fields) -> str:
         """The inserter's own `event_id`, or source and job id; equal on every attempt."""
         if '"event_id"' in fields.job.metadata:
@@ -88,8 +108,3 @@ def _header(value: str, what: str) -> str:
     if "\r" in value or "\n" in value or "\x00" in value:
         raise TemplateError(f"{what} holds a line break or NUL, which a header cannot carry")
     return value
-
-
-def _instant(at: datetime) -> str:
-    """RFC 3339 in UTC, as CloudEvents wants it."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

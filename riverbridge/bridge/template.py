@@ -104,25 +104,27 @@ class Template:
         """The text for one job; raises TemplateError where a field has no value."""
         if self.constant is not None:
             return self.constant
-        out = []
-        for part in self._parts:
-            if isinstance(part, str):
-                out.append(part)
-                continue
-            root, path = part
-            value = fields.find(root, path) if path else _COLUMNS[root](fields.job)
-            if value is None:
-                raise TemplateError(
-                    f"the template {self.text!r} needs {root}.{'.'.join(path)}, "
-                    "which this job does not have"
-                )
-            out.append(value)
-        text = "".join(out)
+        if len(self._parts) == 1:
+            text = self._value(self._parts[0], fields)
+        else:
+            text = "".join([self._value(part, fields) for part in self._parts])
         if len(text) > LONGEST:
             raise TemplateError(
                 f"the template {self.text!r} gives {len(text)} characters, above {LONGEST}"
             )
         return text
+
+    def _value(self, part: str | tuple[str, tuple[str, ...]], fields: Fields) -> str:
+        if isinstance(part, str):
+            return part
+        root, path = part
+        value = fields.find(root, path) if path else _COLUMNS[root](fields.job)
+        if value is None:
+            raise TemplateError(
+                f"the template {self.text!r} needs {root}.{'.'.join(path)}, "
+                "which this job does not have"
+            )
+        return value
 
     def __repr__(self) -> str:
         return f"Template({self.text!r})"

@@ -27,7 +27,7 @@ from riverbridge.engine.pace import Pace
 from riverbridge.engine.settling import SAVEPOINT, Aside, by_halves, write_locked
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob
-from riverbridge.model.outcome import Cancelled, Outcome
+from riverbridge.model.outcome import Cancelled, Delivered, Outcome
 from riverbridge.model.settlement import LAST_ATTEMPT, Lease, Settlement, settlement
 from riverbridge.store.database import (
     Connect,
@@ -239,7 +239,7 @@ class Lane:
     def _settle(self, connection: Connection, feed: Feed, batch: Batch) -> list[Lease]:
         """Write what is answered and lease the rest, in the claiming transaction."""
         began = time.monotonic()
-        rows: list[Settlement] = []
+        rows: list[int | Settlement] = []
         late: list[ClaimedJob] = []
         counts: dict[type[Outcome], int] = {}
         released = 0
@@ -248,6 +248,9 @@ class Lane:
                 late.append(job)
                 continue
             counts[type(outcome)] = counts.get(type(outcome), 0) + 1
+            if isinstance(outcome, Delivered):
+                rows.append(job.id)
+                continue
             row = settlement(job, outcome, retry=feed.retry, max_attempts=feed.max_attempts)
             if row is None:
                 released += 1
@@ -259,8 +262,9 @@ class Lane:
             lambda some: write_locked(connection, self._table, feed, some),
             under_savepoint=True,
         )
-        for row, reason in failed:
-            self._aside.add(row.id, feed, reason)
+        for unwritten, reason in failed:
+            id_ = unwritten if isinstance(unwritten, int) else unwritten.id
+            self._aside.add(id_, feed, reason)
         if released:
             self._waker.defer(feed, RELEASED_REST)
         for kind, count in counts.items():

@@ -12,7 +12,6 @@ import psycopg
 
 from riverbridge import telemetry
 from riverbridge.engine.batch import Feed
-from riverbridge.model.job import JobState
 from riverbridge.model.settlement import Settlement
 from riverbridge.store.database import Connection, lost
 from riverbridge.store.jobs import JobTable
@@ -102,15 +101,17 @@ def by_halves(
 
 
 def write_locked(
-    connection: Connection, table: JobTable, feed: Feed, settlements: Sequence[Settlement]
+    connection: Connection, table: JobTable, feed: Feed, rows: Sequence[int | Settlement]
 ) -> int:
-    """Settle locked rows; the usual case, everything delivered, is one statement."""
-    plain = [s.id for s in settlements if s.state is JobState.COMPLETED and s.metadata is None]
+    """Settle locked rows; the usual case, everything delivered, is one statement.
+
+    rows: the ids of delivered jobs, and a settlement for each of the others.
+    """
+    delivered = [row for row in rows if isinstance(row, int)]
     written = 0
-    if plain:
+    if delivered:
         finish = table.delete if feed.delete_delivered else table.complete
-        written += finish(connection, plain)
-    if len(plain) < len(settlements):
-        rest = [s for s in settlements if s.state is not JobState.COMPLETED or s.metadata]
-        written += table.settle(connection, rest)
+        written += finish(connection, delivered)
+    if len(delivered) < len(rows):
+        written += table.settle(connection, [row for row in rows if isinstance(row, Settlement)])
     return written
