@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from opentelemetry import metrics
@@ -34,6 +34,7 @@ from riverbridge.engine.waking import Waker
 from riverbridge.errors import ConfigurationError
 from riverbridge.service.wiring import make_feeds, make_routes, make_sink, source_name
 from riverbridge.settings import Settings
+from riverbridge.sinks.base import Sink
 from riverbridge.store.database import Connection, connector, first_connection
 from riverbridge.store.jobs import JobTable
 from riverbridge.store.processes import ProcessTable
@@ -59,11 +60,17 @@ class Stopped(Exception):
 class Bridge:
     """The bridge, running. Construct, `start`, and in the end `stop`."""
 
-    def __init__(self, settings: Settings, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stop: threading.Event | None = None,
+        sinks: Mapping[str, Sink] | None = None,
+    ) -> None:
         """Checks the database and wires everything; starts nothing.
 
-        Waits for a database that is not up yet, until `stop`. Raises ConfigurationError for
-        settings, tables (SchemaError) and a database that refuses this role.
+        Waits for a database that is not up yet, until `stop`. sinks: used instead of those the
+        settings describe, by the same names. Raises ConfigurationError for settings, tables
+        (SchemaError) and a database that refuses this role.
         """
         if not settings.sinks:
             raise ConfigurationError(
@@ -96,9 +103,10 @@ class Bridge:
                 for record in processes.crashed(connection, 8.0)
                 if record.silent or _gone(record.host, record.pid)
             ]
+            if sinks is None:
+                sinks = {name: make_sink(name, sink) for name, sink in settings.sinks.items()}
             self._outlets = {
-                name: Outlet(name, make_sink(name, sink), threads=settings.lanes + 2)
-                for name, sink in settings.sinks.items()
+                name: Outlet(name, sink, threads=settings.lanes + 2) for name, sink in sinks.items()
             }
             self.routes = make_routes(settings, self._outlets, source)
             self.feeds = make_feeds(
