@@ -56,14 +56,18 @@ class Fields:
                 if raw is None:
                     return None
                 raw = _object.decode(raw).get(step)
-            if raw is None:
-                return None
-            value = bytes(raw)
-            if value == b"null":
-                return None
-            return _string.decode(value) if value[:1] == b'"' else value.decode()
+            return None if raw is None else _text(raw)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise TemplateError(f"{document}.{'.'.join(path)}: {error}") from error
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    """A string's value, null as None, and everything else in the spelling it has."""
+    try:
+        return _string.decode(raw)
+    except msgspec.ValidationError:
+        text = bytes(raw).decode()
+        return None if text == "null" else text
 
 
 class Template:
