@@ -152,11 +152,12 @@ def test_databases_do_not_share_tables(empty_database: Database) -> None:
         found = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
         assert found.fetchone() == (0,)
         connection.execute("CREATE TABLE mine ()")
-    other = empty_database.server.create_database(new_name())
+    name = new_name()
+    other = empty_database.server.create_database(name)
     try:
         assert rows(other, "SELECT 1 FROM pg_tables WHERE tablename = 'mine'") == []
     finally:
-        empty_database.server.drop_database(other.rpartition("/")[2])
+        empty_database.server.drop_database(name)
 
 
 @pytest.mark.parametrize("turn", [1, 2])

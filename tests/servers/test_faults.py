@@ -11,6 +11,7 @@ import botocore.exceptions
 import psycopg
 import pytest
 from botocore.config import Config
+from psycopg.conninfo import make_conninfo
 
 from riverbridge.embedded.postgres import Postgres
 from riverbridge.errors import PartMissing
@@ -121,7 +122,7 @@ def _between(database: Database, proxy: MakeProxy) -> tuple[Proxy, str]:
     with database.connect() as connection:
         port = connection.info.port
     between = proxy(port)
-    return between, database.dsn.replace(f":{port}/", f":{between.port}/")
+    return between, make_conninfo(database.dsn, host="127.0.0.1", port=between.port)
 
 
 @pytest.fixture
