@@ -24,7 +24,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.console.probes import Server, application
 from riverbridge.engine.batch import Feed
-from riverbridge.engine.keeper import Keeper
+from riverbridge.engine.keeper import SILENCE, Keeper
 from riverbridge.engine.lane import Lane, Limits
 from riverbridge.engine.listener import Listener
 from riverbridge.engine.pace import Pace
@@ -72,105 +72,83 @@ class Bridge:
         settings describe, by the same names. Raises ConfigurationError for settings, tables
         (SchemaError) and a database that refuses this role.
         """
-        if not settings.sinks:
-            raise ConfigurationError(
-                "RIVERBRIDGE_SINKS__<NAME>__TYPE: no sink is set; set at least one, as in "
-                "RIVERBRIDGE_SINKS__EVENTS__TYPE=kafka"
-            )
+        _need_sinks(settings)
         assert settings.database_url is not None  # the caller loaded them so
         self.version = VERSION
         self.settings = settings
-        schema = settings.db_schema
-        dsn = settings.database_url.get_secret_value()
         self.client_id = _client_id(settings.name)
-        connect = connector(dsn, application_name=self.client_id, pooler=settings.pooler)
-        table = JobTable(schema, self.client_id)
+        self._outlets: dict[str, Outlet] = {}
+        self._wakers: list[Waker] = []
+        self._aside = Aside()
+        self._connect = connector(
+            settings.database_url.get_secret_value(),
+            application_name=self.client_id,
+            pooler=settings.pooler,
+        )
+        table = JobTable(settings.db_schema, self.client_id)
         processes = ProcessTable(
-            schema,
+            settings.db_schema,
             id=self.client_id,
             host=socket.gethostname(),
             pid=os.getpid(),
             version=VERSION,
         )
-        connection = first_connection(connect, stop or threading.Event())
-        if connection is None:
-            raise Stopped
-        with connection:
-            check_schema(connection, schema)
-            source = source_name(connection, settings)
-            crashed = [
-                record.id
-                for record in processes.crashed(connection, 8.0)
-                if record.silent or _gone(record.host, record.pid)
-            ]
-            if sinks is None:
-                sinks = {name: make_sink(name, sink) for name, sink in settings.sinks.items()}
-            self._outlets = {
-                name: Outlet(name, sink, threads=settings.lanes + 2) for name, sink in sinks.items()
-            }
-            self.routes = make_routes(settings, self._outlets, source)
-            self.feeds = make_feeds(
-                settings, self.routes, lambda route: processes.first_start(connection, route)
-            )
-        if crashed:
-            log.warning(
-                "%d process(es) died without signing off; the first %d jobs of each queue and lane "
-                "are served one at a time",
-                len(crashed),
-                2 * settings.batch_size,
-            )
-        self._lanes_stop = threading.Event()
-        self._rest_stop = threading.Event()
-        self._wakers: list[Waker] = []
-        self._lanes = self._make_lanes(connect, table, guarded=bool(crashed))
-        feeds = [feed for group in self.feeds.values() for feed in group]
+        crashed = self._survey(processes, sinks, stop or threading.Event())
+        self._lanes = self._make_lanes(table, guarded=bool(crashed))
         self._keeper = Keeper(
-            connect=connect,
+            connect=self._connect,
             jobs=table,
             processes=processes,
-            queues=QueueTable(schema),
-            feeds=feeds,
+            queues=QueueTable(settings.db_schema),
+            feeds=[feed for group in self.feeds.values() for feed in group],
             wakers=self._wakers,
             aside=self._aside,
             crashed=crashed,
             guard_over=lambda: not any(lane.guarding for lane in self._lanes),
         )
-        self._leader = None
-        if settings.elections:
-            keep = settings.retention
-            self._leader = Leader(
-                connect,
-                client_id=self.client_id,
-                schema=schema,
-                duties=[
-                    Scheduler(schema=schema),
-                    Cleaner(
-                        completed=_keep(keep.completed),
-                        cancelled=_keep(keep.cancelled),
-                        discarded=_keep(keep.discarded),
-                        schema=schema,
-                    ),
-                ],
+        self._wire_rest()
+
+    def _survey(
+        self,
+        processes: ProcessTable,
+        sinks: Mapping[str, Sink] | None,
+        stop: threading.Event,
+    ) -> list[str]:
+        """Look at the database and make what depends on it; returns the records of the dead."""
+        settings = self.settings
+        connection = first_connection(self._connect, stop)
+        if connection is None:
+            raise Stopped
+        with connection:
+            check_schema(connection, settings.db_schema)
+            crashed = _crashed(connection, processes, 2 * settings.batch_size)
+            if sinks is None:
+                sinks = {name: make_sink(name, sink) for name, sink in settings.sinks.items()}
+            for name, sink in sinks.items():
+                self._outlets[name] = Outlet(name, sink, threads=settings.lanes + 2)
+            self.routes = make_routes(settings, self._outlets, source_name(connection, settings))
+            self.feeds = make_feeds(
+                settings, self.routes, lambda route: processes.first_start(connection, route)
             )
-        self._listener = self._make_listener(dsn)
+        return crashed
+
+    def _wire_rest(self) -> None:
+        """What beside lanes and keeper runs, and the threads for all of it."""
+        settings = self.settings
+        self._leader = self._make_leader() if settings.elections else None
+        self._listener = self._make_listener()
         self._probes = Server(
             application(self), host=settings.probes.host, port=settings.probes.port
         )
         self.port = self._probes.port
+        self._lanes_stop = threading.Event()
+        self._rest_stop = threading.Event()
         self._lane_threads = Supervisor(self._lanes_stop)
         self._rest_threads = Supervisor(self._rest_stop)
 
-    def _make_lanes(
-        self, connect: Callable[[], Connection], table: JobTable, *, guarded: bool
-    ) -> list[Lane]:
+    def _make_lanes(self, table: JobTable, *, guarded: bool) -> list[Lane]:
         """The shared lanes, and those of routes that have their own."""
         settings = self.settings
-        self._aside = Aside()
-        limits = Limits(
-            hold=settings.hold,
-            deadline=settings.deadline,
-            guarded=2 * settings.batch_size if guarded else 0,
-        )
         groups: list[tuple[int, list[Feed]]] = [(settings.lanes, [])]
         for name, feeds in self.feeds.items():
             own = settings.routes[name].lanes
@@ -178,44 +156,75 @@ class Bridge:
                 groups[0][1].extend(feeds)
             else:
                 groups.append((own, feeds))
-        lanes = []
-        for count, feeds in groups:
-            if not feeds:
-                continue
-            waker = Waker(feeds, poll=settings.poll_interval)
-            self._wakers.append(waker)
-            paces = {
-                feed: Pace(
-                    claiming=feed.claiming,
-                    batch_size=settings.batch_size,
-                    batch_bytes=settings.batch_bytes,
-                    hold=settings.hold,
-                )
-                for feed in feeds
-            }
-            lanes += [
-                Lane(
-                    connect=connect,
-                    table=table,
-                    waker=waker,
-                    paces=paces,
-                    aside=self._aside,
-                    limits=limits,
-                    byte_budget=settings.batch_bytes,
-                )
-                for _ in range(count)
-            ]
-        return lanes
+        limits = Limits(
+            hold=settings.hold,
+            deadline=settings.deadline,
+            guarded=2 * settings.batch_size if guarded else 0,
+        )
+        return [
+            lane
+            for count, feeds in groups
+            if feeds
+            for lane in self._lane_group(table, count, feeds, limits)
+        ]
 
-    def _make_listener(self, dsn: str) -> Listener | None:
+    def _lane_group(
+        self, table: JobTable, count: int, feeds: list[Feed], limits: Limits
+    ) -> list[Lane]:
+        """`count` lanes that share `feeds`."""
         settings = self.settings
-        if settings.listen_url is not None:
-            dsn = settings.listen_url.get_secret_value()
-        elif settings.pooler or not settings.listen:
-            log.info("polling every %.1f s, without LISTEN", settings.poll_interval)
-            return None
+        waker = Waker(feeds, poll=settings.poll_interval)
+        self._wakers.append(waker)
+        paces = {
+            feed: Pace(
+                claiming=feed.claiming,
+                batch_size=settings.batch_size,
+                batch_bytes=settings.batch_bytes,
+                hold=settings.hold,
+            )
+            for feed in feeds
+        }
+        return [
+            Lane(
+                connect=self._connect,
+                table=table,
+                waker=waker,
+                paces=paces,
+                aside=self._aside,
+                limits=limits,
+                byte_budget=settings.batch_bytes,
+            )
+            for _ in range(count)
+        ]
+
+    def _make_leader(self) -> Leader:
+        keep, schema = self.settings.retention, self.settings.db_schema
+        cleaner = Cleaner(
+            completed=_keep(keep.completed),
+            cancelled=_keep(keep.cancelled),
+            discarded=_keep(keep.discarded),
+            schema=schema,
+        )
+        return Leader(
+            self._connect,
+            client_id=self.client_id,
+            schema=schema,
+            duties=[Scheduler(schema=schema), cleaner],
+        )
+
+    def _make_listener(self) -> Listener | None:
+        settings = self.settings
+        url = settings.listen_url
+        if url is None:
+            if settings.pooler or not settings.listen:
+                log.info("polling every %.1f s, without LISTEN", settings.poll_interval)
+                return None
+            url = settings.database_url
+        assert url is not None
         return Listener(
-            connect=connector(dsn, application_name=f"{self.client_id} listener"),
+            connect=connector(
+                url.get_secret_value(), application_name=f"{self.client_id} listener"
+            ),
             schema=settings.db_schema,
             wakers=self._wakers,
             leadership=None if self._leader is None else self._leader.notify,
@@ -295,6 +304,31 @@ def run(settings: Settings, stop: threading.Event) -> None:
             bridge.unstick()
     finally:
         bridge.stop()
+
+
+def _need_sinks(settings: Settings) -> None:
+    if not settings.sinks:
+        raise ConfigurationError(
+            "RIVERBRIDGE_SINKS__<NAME>__TYPE: no sink is set; set at least one, as in "
+            "RIVERBRIDGE_SINKS__EVENTS__TYPE=kafka"
+        )
+
+
+def _crashed(connection: Connection, processes: ProcessTable, guarded: int) -> list[str]:
+    """Records that a clean stop would have removed: their processes died, perhaps of a job."""
+    found = [
+        record.id
+        for record in processes.crashed(connection, SILENCE)
+        if record.silent or _gone(record.host, record.pid)
+    ]
+    if found:
+        log.warning(
+            "%d process(es) died without signing off; the first %d jobs of each queue and lane "
+            "are served one at a time",
+            len(found),
+            guarded,
+        )
+    return found
 
 
 def _serving(lane: Lane, grace: float) -> Callable[[threading.Event], None]:
