@@ -24,8 +24,12 @@ _leaves = (
     | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
 )
 _keys = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
-_values = st.recursive(_leaves, lambda inner: st.lists(inner) | st.dictionaries(_keys, inner))
-_objects = st.dictionaries(_keys, _values)
+_values = st.recursive(
+    _leaves,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_keys, inner, max_size=4),
+    max_leaves=8,
+)
+_objects = st.dictionaries(_keys, _values, max_size=4)
 
 
 def nested(levels: int) -> str:
