@@ -28,10 +28,16 @@ _BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def encode_object(value: object) -> str:
-    """`value` as JSON text. Raises ValueError or TypeError, saying what has no form in JSON."""
+def encode_object(value: object, *, leave_out: str | None = None) -> str:
+    """`value` as JSON text, without the key `leave_out`.
+
+    Raises ValueError or TypeError, saying what has no form in JSON.
+    """
     try:
-        return _encoder.encode(msgspec.to_builtins(value, str_keys=True))
+        plain = msgspec.to_builtins(value, str_keys=True)
+        if leave_out is not None and isinstance(plain, dict):
+            plain.pop(leave_out, None)
+        return _encoder.encode(plain)
     except RecursionError:
         raise ValueError(f"is nested in more than {NESTING_MAX} levels") from None
 
@@ -63,7 +69,7 @@ def object_problem(text: object) -> str | None:
 
 def read_object(text: str) -> dict[str, Any]:
     """The object in a column of a row."""
-    return msgspec.json.decode(text, type=dict[str, Any])
+    return _reader.decode(text)
 
 
 def _too_deep(text: str) -> bool:
@@ -92,6 +98,7 @@ def _number(text: str) -> float:
     return value
 
 
+_reader = msgspec.json.Decoder(dict[str, Any])
 _decoder = msgspec.json.Decoder(float_hook=_number)
 _NAMES = {
     list: "an array",

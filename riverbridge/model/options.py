@@ -67,6 +67,9 @@ class InsertOpts:
     pending: bool = False
 
 
+_NOTHING = InsertOpts()
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class InsertManyParams:
     """One job of many: its args and its options."""
@@ -134,11 +137,8 @@ def kind_and_json(args: object) -> tuple[str, str]:
             f"args: {name} has no to_json(): add it, or give a dataclass, msgspec.Struct or RawArgs"
         )
     try:
-        value = msgspec.to_builtins(args, str_keys=True)
-        if isinstance(value, dict):
-            value.pop(_kind_field(args.__class__), None)
-        return kind, encode_object(value)
-    except (ValueError, TypeError, RecursionError) as error:
+        return kind, encode_object(args, leave_out=_kind_field(args.__class__))
+    except (ValueError, TypeError) as error:
         raise InvalidJob(f"args: {name} has no form in JSON: {error}") from error
 
 
@@ -155,7 +155,7 @@ def _new_job(args: object, opts: InsertOpts | None) -> NewJob:
     kind, json = kind_and_json(args)
     _refuse("kind", kind_problem(kind))
     _refuse("args", object_problem(json))
-    call, own = opts or InsertOpts(), _own_opts(args)
+    call, own = opts or _NOTHING, _own_opts(args)
     if not isinstance(call, InsertOpts):
         raise InvalidJob(f"opts: must be InsertOpts, not {type(call).__name__}")
     max_attempts = _first(call.max_attempts, own.max_attempts, MAX_ATTEMPTS_DEFAULT)
@@ -185,7 +185,7 @@ def _own_opts(args: object) -> InsertOpts:
     """What the args' class asks for, in the way of riverqueue-python: a method `insert_opts`."""
     method = getattr(args, "insert_opts", None)
     if not callable(method):
-        return InsertOpts()
+        return _NOTHING
     opts = method()
     if not isinstance(opts, InsertOpts):
         name = type(args).__name__
