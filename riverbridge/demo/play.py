@@ -1,0 +1,189 @@
+"""The demo's course: write, deliver, kill if asked to, read to the end, compare."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import msgspec
+
+from riverbridge.demo.killer import Killer
+from riverbridge.demo.report import QUEUE, Report
+from riverbridge.demo.scene import Scene
+from riverbridge.demo.signals import Signals
+from riverbridge.demo.writer import Writer
+from riverbridge.errors import ServerFailed
+from riverbridge.sql import statement
+from riverbridge.store.database import connector
+
+KILLS = 3
+KILL_EVERY = 15.0
+"""Seconds between kills in a demo without an end."""
+
+LIVE_RATE = 50.0
+STALLED = 60.0
+"""Seconds without any progress after which the demo counts what there is."""
+
+
+class Options(NamedTuple):
+    """jobs: orders to commit, None to go on until Ctrl-C. rate: orders a second, 0 for the most."""
+
+    jobs: int | None
+    rate: float
+    kill: bool
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What `--json` prints. Copies and losses are summed over both sinks; seconds run from the
+    first order to the end of the comparison."""
+
+    inserted: int
+    rolled_back: int
+    delivered: dict[str, int]
+    lost: int
+    duplicates: int
+    kills: int
+    in_flight_at_kills: int
+    seconds: float
+
+
+def batch_size(options: Options) -> int | None:
+    """The bridge's batches. After a crash it serves two of them per lane one job at a time, so a
+    run that is to be killed several times takes batches that its number of jobs can bear."""
+    if not options.kill:
+        return None
+    return 100 if options.jobs is None else min(250, max(10, options.jobs // 80))
+
+
+class Play:
+    """One run. `problems` says, line by line, why it failed."""
+
+    def __init__(self, scene: Scene, options: Options, signals: Signals) -> None:
+        self.scene = scene
+        self.options = options
+        self._signals = signals
+        connect = connector(scene.database_url, application_name="demo")
+        self._connection = connect()
+        self.killer = Killer(scene, self._connection)
+        once = options.jobs is not None
+        self.writer = Writer(
+            scene.database_url,
+            jobs=options.jobs,
+            rate=options.rate or (0.0 if once else LIVE_RATE),
+            sizes=(10, 50) if once else (1, 5),
+        )
+        self.phase = "starting the bridge"
+        self.problems: list[str] = []
+        self.started = time.monotonic()
+        self._next_kill = self.started + KILL_EVERY
+        self._moved = self.started
+        self._last: tuple[object, ...] = ()
+
+    def run(self) -> Result | None:
+        """The whole course; None if it was aborted. Raises ServerFailed if a part fails."""
+        try:
+            self.scene.start_bridge()
+            if self.options.kill and self.options.jobs is not None:
+                self.writer.allow(self._share)
+            self.writer.start()
+            self.phase = "writing and delivering"
+            self._watch()
+            if self._signals.aborted:
+                return None
+            self.phase = "reading to the end"
+            self.scene.stop_bridge()
+            if not self.scene.read_to_the_end(self._signals.is_aborted):
+                return None
+            self.phase = "compared"
+            return self._result(self.scene.report)
+        finally:
+            self.writer.stop()
+            self._connection.close()
+
+    @property
+    def _share(self) -> int:
+        """The orders written for each kill; as many come after the last."""
+        return (self.options.jobs or 0) // (KILLS + 1)
+
+    def _watch(self) -> None:
+        """Until everything is written and settled."""
+        while not self._signals.aborted:
+            self.scene.check()
+            if self.writer.error is not None:
+                raise ServerFailed(f"the writer failed: {self.writer.error}")
+            if self._signals.ended and self.options.jobs is None:
+                self.phase = "delivering what is written"
+                self.writer.stop()
+                if self._progress()[1] == 0:
+                    return
+            elif self.options.jobs is None:
+                self._hunt_live()
+            elif self._once():
+                return
+            if self._has_stalled():
+                return
+            self._signals.wait(0.05)
+
+    def _once(self) -> bool:
+        """One look at a run with an end; whether it is over."""
+        completed, open_ = self._progress()
+        if self.options.kill and self.killer.kills < KILLS:
+            self._hunt(completed, open_)
+            return False
+        return self.writer.done and open_ == 0
+
+    def _progress(self) -> tuple[int, int]:
+        row = self._connection.execute(statement("demo/progress"), {"queue": QUEUE}).fetchone()
+        assert row is not None  # an aggregate always gives one
+        return int(row[0]), int(row[1])
+
+    def _hunt(self, completed: int, open_: int) -> None:
+        """Kill in the middle of a share, then let the next one be written."""
+        kills = self.killer.kills
+        if completed < kills * self._share + self._share // 2:
+            return
+        if self.killer.strike():
+            last = self.killer.kills == KILLS
+            shares = self.options.jobs if last else (kills + 2) * self._share
+            self.writer.allow(max(shares or 0, self.writer.inserted))
+        elif open_ == 0 and self.writer.done:
+            raise ServerFailed(
+                f"everything was delivered before the bridge could be killed {KILLS} times "
+                f"({kills} kills): give more --jobs"
+            )
+        elif open_ == 0:
+            self.writer.allow(self.writer.inserted + max(1, self._share // 4))
+
+    def _hunt_live(self) -> None:
+        due = self.options.kill and time.monotonic() >= self._next_kill
+        if due and self.killer.strike():
+            self._next_kill = time.monotonic() + KILL_EVERY
+
+    def _has_stalled(self) -> bool:
+        now = (self.writer.inserted, self.killer.kills, self.scene.report)
+        if now != self._last:
+            self._last, self._moved = now, time.monotonic()
+        if time.monotonic() - self._moved < STALLED:
+            return False
+        self.problems.append(f"nothing moved for {STALLED:g} s: counting what arrived")
+        return True
+
+    def _result(self, report: Report) -> Result:
+        if report.lost:
+            self.problems.append(f"{report.lost} committed orders did not arrive")
+        if report.strangers:
+            self.problems.append(f"{report.strangers} events arrived whose order was rolled back")
+        if report.committed != self.writer.inserted:
+            self.problems.append(
+                f"{self.writer.inserted} orders were committed and {report.committed} are there"
+            )
+        return Result(
+            inserted=report.committed,
+            rolled_back=self.writer.rolled_back,
+            delivered={"kafka": report.kafka.delivered, "sqs": report.sqs.delivered},
+            lost=report.lost,
+            duplicates=report.kafka.duplicates + report.sqs.duplicates,
+            kills=self.killer.kills,
+            in_flight_at_kills=self.killer.in_flight,
+            seconds=round(time.monotonic() - self.started, 1),
+        )

@@ -1,0 +1,42 @@
+"""What the reader tells the demo: one JSON line after another on its standard output."""
+
+from __future__ import annotations
+
+import msgspec
+
+QUEUE = "outbox"
+"""River's queue that the demo's jobs go through."""
+
+
+class SinkCount(msgspec.Struct, frozen=True):
+    """What was read from one sink: different events, and copies of them beyond the first."""
+
+    delivered: int = 0
+    duplicates: int = 0
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The state of the reading.
+
+    strangers: how many events were read whose order is not committed; it must stay 0.
+    final: everything was read; only then `committed` (orders) and `lost` (committed orders that a
+    sink did not have, over both sinks) are counted.
+    """
+
+    kafka: SinkCount = SinkCount()
+    sqs: SinkCount = SinkCount()
+    strangers: int = 0
+    final: bool = False
+    committed: int = 0
+    lost: int = 0
+
+
+def event_id(order: int) -> str:
+    """The event id of an order's job."""
+    return f"order-{order}"
+
+
+def order_of(event: str) -> int | None:
+    """The order an event id names, or None if it names none."""
+    head, _, number = event.rpartition("-")
+    return int(number) if head == "order" and number.isascii() and number.isdigit() else None
