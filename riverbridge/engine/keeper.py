@@ -136,10 +136,12 @@ class Keeper:
             orphans = self._jobs.orphans(
                 connection, owners=[owner], queues=queues, limit=RESCUE_BATCH
             )
+            if not orphans:
+                self._empty.add(owner)
+            resting = set(self._aside.ids())
+            orphans = [orphan for orphan in orphans if orphan.lease.job.id not in resting]
             if orphans:
                 self._take_back(connection, owner, orphans)
-            else:
-                self._empty.add(owner)
 
     def _take_back(self, connection: Connection, owner: str, orphans: list[Orphan]) -> None:
         rows: list[tuple[Lease, Settlement]] = []
@@ -158,17 +160,18 @@ class Keeper:
             )
             assert row is not None  # a Retry always leaves a row
             rows.append((orphan.lease, row))
-        taken: set[int] = set()
 
-        def write(items: Sequence[tuple[Lease, Settlement]]) -> None:
-            taken.update(self._jobs.settle_leased(connection, items))
+        def write(items: Sequence[tuple[Lease, Settlement]]) -> int:
+            return len(self._jobs.settle_leased(connection, items))
 
-        for (lease, _), reason in by_halves(connection, rows, write):
+        failed = by_halves(connection, rows, write)
+        for (lease, _), reason in failed:
             feed = self._feed_of(lease.job.queue)
             if feed is not None:
                 self._aside.add(lease.job.id, feed, reason)
-        telemetry.rescued.add(len(taken))
-        log.warning("took back %d jobs of %s, which died with them", len(taken), owner)
+        taken = len(rows) - len(failed)
+        telemetry.rescued.add(taken)
+        log.warning("took back %d jobs of %s, which died with them", taken, owner)
 
     def _feed_of(self, queue: str) -> Feed | None:
         return next((feed for feed in self._feeds if feed.queue == queue), None)

@@ -27,7 +27,7 @@ from riverbridge.engine.pace import Pace
 from riverbridge.engine.settling import SAVEPOINT, Aside, by_halves, write_locked
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob
-from riverbridge.model.outcome import Cancelled, Delivered, Outcome
+from riverbridge.model.outcome import Cancelled, Delivered, Outcome, Unreachable
 from riverbridge.model.settlement import LAST_ATTEMPT, Lease, Settlement, settlement
 from riverbridge.store.database import (
     Connect,
@@ -173,7 +173,8 @@ class Lane:
                 claimed = time.monotonic()
                 batch = self._hand_out(feed, jobs)
                 if lease_first:
-                    leases = self._table.lease(connection, jobs)
+                    leases = self._lease(connection, feed, jobs)
+                    _withhold(batch, leases)
                 else:
                     feed.taker.take(batch)
                     # Sent while the batch is out: the settle below needs a place to go back to.
@@ -270,4 +271,27 @@ class Lane:
         for kind, count in counts.items():
             telemetry.outcomes.add(count, {"route": feed.name, "outcome": kind.__name__.lower()})
         telemetry.settle_seconds.record(time.monotonic() - began, {"route": feed.name})
-        return self._table.lease(connection, late) if late else []
+        return self._lease(connection, feed, late)
+
+    def _lease(self, connection: Connection, feed: Feed, jobs: Sequence[ClaimedJob]) -> list[Lease]:
+        """Turn locked rows into leases; those that cannot be written are set aside."""
+        leases: dict[int, Lease] = {}
+
+        def write(some: Sequence[ClaimedJob]) -> int:
+            written = self._table.lease(connection, some)
+            leases.update((lease.job.id, lease) for lease in written)
+            return len(written)
+
+        for job, reason in by_halves(connection, jobs, write):
+            leases.pop(job.id, None)
+            self._aside.add(job.id, feed, reason)
+        return list(leases.values())
+
+
+def _withhold(batch: Batch, leases: Sequence[Lease]) -> None:
+    """Keep from the taker what could not be leased: nobody would settle it."""
+    if len(leases) < len(batch.jobs):
+        leased = {lease.job.id for lease in leases}
+        for place, job in enumerate(batch.jobs):
+            if job.id not in leased:
+                batch.answer([Unreachable("its row cannot be written")], place)

@@ -19,6 +19,8 @@ from riverbridge.store.jobs import JobTable
 
 log = logging.getLogger(__name__)
 
+UNTAKEN = "the row did not take the update (a trigger?)"
+
 NO_ANSWER = Unreachable("the taker gave no answer by its deadline")
 
 
@@ -118,10 +120,16 @@ class LeaseBook:
 
         with transaction(connection, idle=5.0, total=15.0):
             failed = by_halves(connection, rows, write)
+            known = ours | {lease.job.id for (lease, _), _ in failed}
+            missed = {
+                lease.job.id: (lease, row) for lease, row in rows if lease.job.id not in known
+            }
+            held = self._table.still_leased(connection, [lease for lease, _ in missed.values()])
+        failed += [(missed[id_], UNTAKEN) for id_ in held]
         for (lease, row), reason in failed:
             self._aside.add(lease.job.id, feed, reason)
             self._stuck[lease.job.id] = (feed, lease, row)
-        strayed = len(rows) - len(failed) - len(ours)
+        strayed = len(missed) - len(held)
         if strayed:
             log.warning(
                 "route %s: %d leases were no longer ours (rescued, cancelled or deleted meanwhile) "

@@ -38,6 +38,7 @@ class JobTable:
         self._settle = statement("job/settle", schema)
         self._lease = statement("job/lease", schema)
         self._settle_leased = statement("job/settle_leased", schema)
+        self._still_leased = statement("job/still_leased", schema)
         self._orphans = statement("job/orphans", schema)
 
     def claim(
@@ -114,6 +115,19 @@ class JobTable:
             "leased": [lease.attempt for lease, _ in settled],
         }
         rows = connection.execute(self._settle_leased, parameters).fetchall()
+        return {id_ for (id_,) in rows}
+
+    def still_leased(self, connection: Connection, leases: Sequence[Lease]) -> set[int]:
+        """The ids of those `leases` that are still ours, as `settle_leased` judges it."""
+        if not leases:
+            return set()
+        parameters = {
+            "ids": [lease.job.id for lease in leases],
+            "owners": [lease.owner for lease in leases],
+            "claimed_at": [lease.claimed_at for lease in leases],
+            "leased": [lease.attempt for lease in leases],
+        }
+        rows = connection.execute(self._still_leased, parameters).fetchall()
         return {id_ for (id_,) in rows}
 
     def orphans(
