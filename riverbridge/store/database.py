@@ -1,8 +1,8 @@
 """Connections: how they are opened, and which errors mean that one is gone.
 
-Every connection is in autocommit and every transaction is spelled out, so nothing is kept in a
-session and a transaction pooler works. The server and this machine both notice a dead peer within
-half a minute: keepalives and `tcp_user_timeout`.
+Every connection is in autocommit and every transaction is spelled out, so nothing that matters is
+kept in a session and a transaction pooler works. The server and this machine both notice a dead
+peer within half a minute: keepalives and `tcp_user_timeout`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,13 @@ CONNECT_TIMEOUT = 5
 GONE = (psycopg.OperationalError, psycopg.InterfaceError)
 """What a lost connection raises; `lost` tells it from an error of one statement."""
 
+# By default the server believes in a vanished client for two hours. Behind a pooler its peer is the
+# pooler, which is not ours to configure.
+_SERVER_KEEPALIVE = (
+    b"SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;"
+    b" SET tcp_user_timeout = 25000"
+)
+
 # libpq gives no SQLSTATE for a refused connection, only the server's words.
 _NOT_OURS_TO_WAIT_FOR = (
     "password authentication failed",
@@ -50,7 +57,7 @@ def connector(
     """
 
     def connect() -> Connection:
-        return psycopg.connect(
+        connection = psycopg.connect(
             dsn,
             autocommit=True,
             prepare_threshold=None if pooler else 2,
@@ -62,6 +69,9 @@ def connector(
             keepalives_count=3,
             tcp_user_timeout=25_000,
         )
+        if not pooler:
+            connection.execute(_SERVER_KEEPALIVE, prepare=False)
+        return connection
 
     return connect
 
