@@ -1,0 +1,97 @@
+"""What was measured, as text: medians with ranges, and under what conditions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Iterator, Sequence
+
+from riverbridge.bench import mock_kafka, pgbench, trickle
+from riverbridge.bench.bridge import HIGH, LOW, Measured
+from riverbridge.bench.drain import Drained
+from riverbridge.bench.trickle import Trickled
+
+
+def text(measured: Measured) -> str:
+    """A few tables, for people."""
+    return "\n".join([*_conditions(measured), "", *_backlog(measured), "", *_trickle(measured)])
+
+
+def _conditions(measured: Measured) -> Iterator[str]:
+    server = dict(measured.server)
+    load = ", ".join(f"{value:.1f}" for value in measured.load)
+    yield (
+        f"Postgres {server.pop('version')}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores shared by server, client and broker; load before: {load}"
+    )
+    yield "  " + ", ".join(f"{name} = {value}" for name, value in server.items())
+    yield f"  stock indexes: {', '.join(measured.indexes)}"
+    yield (
+        f"librdkafka's mock cluster, {mock_kafka.BROKERS} brokers in a process of their own, "
+        "acks=all"
+    )
+
+
+def _backlog(measured: Measured) -> Iterator[str]:
+    rounds = len(measured.engine)
+    yield (
+        f"A backlog of {measured.jobs:,} jobs of 260 bytes: median of {rounds} rounds [range]; "
+        f"SQL by pgbench, {pgbench.CLIENTS} connections, batches of {pgbench.BATCH}"
+    )
+    yield _rates("the bridge to Kafka", [run.jobs_per_s for run in measured.engine])
+    yield _rates("its SQL alone (claim, complete)", measured.ceiling)
+    yield _rates("River's SQL (claim, set state)", measured.river)
+    yield _rates("the bridge, on_success=delete", [r.jobs_per_s for r in measured.engine_delete])
+    yield _rates("its SQL alone (claim, delete)", measured.ceiling_delete)
+    for name, label in (
+        ("ratio_to_ceiling", "the bridge / its SQL"),
+        ("ratio_to_river_sql", "the bridge / River's SQL"),
+        ("delete_ratio_to_ceiling", "deleting: the bridge / its SQL"),
+    ):
+        values = measured.ratios()[name]
+        middle = statistics.median(values)
+        yield f"  {label:34}{middle:9.2f}  [{min(values):.2f}-{max(values):.2f}]"
+    yield _drained("the bridge, per job", measured.engine)
+    yield _drained("deleting, per job", measured.engine_delete)
+
+
+def _trickle(measured: Measured) -> Iterator[str]:
+    low, high = measured.low, measured.high
+    assert low is not None
+    assert high is not None
+    yield (
+        f"One job per transaction, each announced; {LOW}/s from one connection, "
+        f"{HIGH}/s from {trickle.CLIENTS} (pgbench)"
+    )
+    yield (
+        f"  {LOW}/s: COMMIT's return to the delivery report, ms: p50 {low.percentile(50):.2f}, "
+        f"p99 {low.percentile(99):.2f}, max {max(low.late_ms):.2f}"
+    )
+    for rate, run in ((LOW, low), (HIGH, high)):
+        yield _cost(rate, run)
+    yield "  (the server's part without the backends that insert)"
+
+
+def _rates(label: str, rates: Sequence[float]) -> str:
+    middle = statistics.median(rates)
+    return f"  {label:34}{middle:9,.0f}  [{min(rates):,.0f}-{max(rates):,.0f}] jobs/s"
+
+
+def _drained(label: str, runs: Sequence[Drained]) -> str:
+    bridge = statistics.median(run.bridge_us for run in runs)
+    server = statistics.median(run.server_us for run in runs)
+    wal = statistics.median(run.wal_bytes_per_job for run in runs)
+    peak = max(run.rss_mib for run in runs)
+    return (
+        f"  {label}: CPU {bridge:.1f} us bridge + {server:.1f} us Postgres, WAL {wal:,.0f} bytes; "
+        f"peak {peak:.0f} MiB"
+    )
+
+
+def _cost(rate: int, run: Trickled) -> str:
+    short = "" if run.jobs_per_s >= 0.95 * rate else f" (only {run.jobs_per_s:.0f}/s were reached)"
+    return (
+        f"  {rate}/s: CPU per job {run.cpu_us:.0f} us = {run.bridge_us:.0f} bridge + "
+        f"{run.server_us:.0f} Postgres{short}"
+    )

@@ -1,0 +1,93 @@
+"""`riverbridge bench`: measure the bridge and its parts on this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from riverbridge.errors import RiverbridgeError
+
+FAILED = 1
+
+
+@click.group()
+def bench() -> None:
+    """Measure the bridge on this machine.
+
+    Everything is started on loopback and shares the cores, so that ratios mean more than rates.
+    """
+
+
+@bench.command()
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=2000),
+    default=100_000,
+    show_default=True,
+    help="Jobs per backlog.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=7,
+    show_default=True,
+    help="Rounds, interleaved.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=2),
+    default=60.0,
+    show_default=True,
+    help="How long jobs come one by one, at each rate.",
+)
+@click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
+def bridge(jobs: int, rounds: int, seconds: float, as_json: bool) -> None:
+    """The bridge to Kafka beside its own SQL and River's, and its latency and cost.
+
+    Starts a Postgres 18 with fsync on and librdkafka's mock cluster; needs pgbench.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from riverbridge.bench.bridge import measure, steps
+    from riverbridge.bench.report import text
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    try:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+            task = shown.add_task("starting", total=steps(rounds))
+
+            def progress(what: str) -> None:
+                advance = 0 if shown.tasks[0].description == "starting" else 1
+                shown.update(task, description=what, advance=advance)
+
+            measured = measure(jobs=jobs, rounds=rounds, seconds=seconds, progress=progress)
+            shown.update(task, description="done", advance=1)
+    except RiverbridgeError as error:
+        click.echo(str(error), err=True)
+        sys.exit(FAILED)
+    click.echo(text(measured))
+    if as_json:
+        click.echo(json.dumps(measured.figures()))
+
+
+@bench.command()
+@click.option("--messages", type=click.IntRange(min=100), default=10_000, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--threads", type=click.IntRange(1, 64), default=8, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+def sqs(messages: int, rounds: int, threads: int, as_json: bool) -> None:
+    """The SQS sink beside boto3, against canned answers."""
+    from riverbridge.bench.sqs import main
+
+    found: dict[str, Any] = main(rounds=rounds, messages=messages, threads=threads)
+    click.echo(json.dumps(found, indent=None if as_json else 2))
