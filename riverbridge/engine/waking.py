@@ -101,11 +101,13 @@ class Waker:
             if full:
                 due = now
             else:
-                turn.follow_ups = [at for at in turn.follow_ups if at > now]
+                # Those that passed while the claim ran still stand: it saw what was there before.
+                turn.follow_ups = [at for at in turn.follow_ups if at > turn.last]
                 due = turn.follow_ups[0] if turn.follow_ups else now + self._poll
             turn.due = min(turn.due, due)
-            if turn.start() <= now:
-                self._wake.notify()
+            # Also if it is due only later: who waits now began while the feed was out, and knows no
+            # time for it; the lane that calls this may be busy for as long as `hold`.
+            self._wake.notify()
 
     def defer(self, feed: Feed, seconds: float) -> None:
         """Leave `feed` alone for a while: its taker just handed jobs back."""
