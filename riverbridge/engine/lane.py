@@ -179,8 +179,8 @@ class Lane:
                     feed.taker.take(batch)
                     # Sent while the batch is out: the settle below needs a place to go back to.
                     connection.execute(SAVEPOINT)
-                    batch.wait(hold - (time.monotonic() - began))
-                    pace.delivered(time.monotonic() - claimed, leased=False)
+                    answered = batch.wait(hold - (time.monotonic() - began))
+                    pace.delivered(time.monotonic() - claimed, leased=False, answered=answered)
                     telemetry.deliver_seconds.record(time.monotonic() - claimed, labels)
                     leases = self._settle(connection, feed, batch)
         except BaseException:
@@ -188,11 +188,12 @@ class Lane:
                 batch.abandon()
             raise
         telemetry.transaction_seconds.record(time.monotonic() - began, labels)
+        if leases:
+            # Before the taker sees them: should it raise, the book hands them back.
+            self._leases.add(feed, batch, leases, pace if lease_first else None)
         if lease_first:
             # Only now: the leases are committed, and a crash from here on is charged to them.
             feed.taker.take(batch)
-        if leases:
-            self._leases.add(feed, batch, leases, pace if lease_first else None)
         if guarded:
             # One at a time: if the process dies now, this job is the one that is charged.
             self._guarded[feed] -= 1

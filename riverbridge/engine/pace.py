@@ -78,7 +78,7 @@ class Pace:
         """
         if not jobs:
             return False
-        size = sum(len(job.args) for job in jobs)
+        size = sum(_octets(job.args) for job in jobs)
         more = len(jobs) >= limit or size >= self._batch_bytes
         last: dict[int, datetime] = {}
         for job in jobs:
@@ -95,9 +95,9 @@ class Pace:
         )
         return more
 
-    def delivered(self, seconds: float, *, leased: bool) -> None:
-        """Learn how long a batch was out."""
-        if seconds > self._hold:
+    def delivered(self, seconds: float, *, leased: bool, answered: bool = True) -> None:
+        """Learn how long a batch was out, and whether it was answered when that time was up."""
+        if not answered or seconds > self._hold:
             self._late += 1
             self._quick = 0
         elif not leased:
@@ -106,3 +106,10 @@ class Pace:
             self._quick += 1
             if self._quick >= QUICK_AFTER:
                 self._late = self._quick = 0
+        else:
+            self._quick = 0
+
+
+def _octets(text: str) -> int:
+    """What the claim counts; for ASCII, which Python knows at once, no bytes are made."""
+    return len(text) if text.isascii() else len(text.encode())
