@@ -87,8 +87,11 @@ class LeaseBook:
         count = 0
         for out in self._out:
             out.batch.abandon()
-            self._settle(connection, out, [(place, NO_ANSWER) for place in out.leases])
-            count += len(out.leases)
+            outcomes = out.batch.outcomes()
+            # What was answered since the last look is settled, not handed back.
+            ready = [(place, outcomes[place] or NO_ANSWER) for place in out.leases]
+            self._settle(connection, out, ready)
+            count += sum(outcome is NO_ANSWER for _, outcome in ready)
         self._out.clear()
         return count
 
