@@ -30,10 +30,8 @@ class RiverRetry:
     """River's own: the fourth power of the failure's number, give or take a tenth."""
 
     def delay(self, failures: int) -> float:
-        seconds = float((failures + 1) ** 4)
-        if seconds >= LONGEST:
-            return LONGEST
-        return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
+        seconds = float((failures + 1) ** 4) * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+        return min(seconds, LONGEST)
 
 
 @dataclass(frozen=True, slots=True)
