@@ -39,7 +39,7 @@ class Supervisor:
         return [thread.name for thread in self._threads if thread.is_alive()]
 
     def _keep(self, name: str, loop: Callable[[threading.Event], None]) -> None:
-        rest = FIRST_REST
+        deaths = 0
         while not self._stop.is_set():
             began = time.monotonic()
             try:
@@ -48,6 +48,8 @@ class Supervisor:
                 log.exception("%s died", name)
             if self._stop.is_set():
                 return
-            rest = FIRST_REST if time.monotonic() - began > LONGEST_REST else min(2 * rest, 30.0)
+            deaths = 0 if time.monotonic() - began > LONGEST_REST else deaths
+            rest = min(LONGEST_REST, FIRST_REST * 2.0 ** min(deaths, 16))
+            deaths += 1
             log.error("%s ended by itself and is started again in %.1f s", name, rest)
             self._stop.wait(rest)
