@@ -148,8 +148,8 @@ def transaction(
     )
     if connection.info.server_version >= 170_000:
         limits += f"; SET LOCAL transaction_timeout = {int(total * 1000)}"
-    connection.execute(limits.encode(), prepare=False)
     try:
+        connection.execute(limits.encode(), prepare=False)
         yield
     except BaseException:
         if not lost(connection):
