@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +12,7 @@ from riverbridge.engine.batch import Batch
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import (
+    Cancelled,
     Delivered,
     Misconfigured,
     Outcome,
@@ -21,8 +23,11 @@ from riverbridge.model.outcome import (
 )
 from riverbridge.sinks.base import Message
 
+log = logging.getLogger(__name__)
+
 _GRAVITY: tuple[type[Outcome], ...] = (
     Permanent,
+    Cancelled,
     Misconfigured,
     Unreachable,
     Snoozed,
@@ -102,7 +107,7 @@ class _Delivery:
                 return []
             rendered = []
             for place in self.places:
-                message = render(envelope, self._batch.jobs[place])
+                message = self._render(envelope, place)
                 if isinstance(message, Message):
                     sent.append(place)
                     rendered.append(message)
@@ -111,13 +116,22 @@ class _Delivery:
             return rendered
 
         def done(outcomes: Sequence[Outcome]) -> None:
-            if len(outcomes) == len(sent):
+            if len(outcomes) == len(sent) and len(sent) + len(refused) == len(self.places):
                 answers = [*zip(sent, outcomes, strict=True), *refused]
             else:
                 answers = [(place, Unreachable("dropped unsent")) for place in self.places]
             self._heard(outlet.name, answers)
 
         outlet.submit(messages, self._batch.deadline, done)
+
+    def _render(self, envelope: Envelope, place: int) -> Message | Permanent | Retry:
+        """The message; a defect of ours costs this job an attempt and no other job anything."""
+        job = self._batch.jobs[place]
+        try:
+            return render(envelope, job)
+        except Exception as error:
+            log.exception("job %d could not be rendered", job.id)
+            return Retry(f"could not be rendered: {type(error).__name__}: {error}")
 
     def _heard(self, sink: str, answers: Sequence[tuple[int, Outcome]]) -> None:
         with self._lock:

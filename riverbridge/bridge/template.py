@@ -71,7 +71,7 @@ def _text(raw: msgspec.Raw) -> str | None:
 
 
 class Template:
-    """A parsed template. Compare, hash and print by its text."""
+    """A parsed template; `text` is what was parsed."""
 
     __slots__ = ("_parts", "constant", "text")
 
