@@ -27,6 +27,7 @@ WRONG_CONFIGURATION = 78
 )
 @click.option(
     "--limit",
+    type=click.IntRange(min=1),
     default=10,
     show_default=True,
     help="With --dry-run: jobs to show per route and queue.",

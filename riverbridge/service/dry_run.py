@@ -34,6 +34,7 @@ def dry_run(settings: Settings, limit: int, show: Callable[[str], None]) -> int:
         with connect() as connection:
             check_schema(connection, schema)
             connection.execute("BEGIN")
+            lines: list[str] = []
             routes = make_routes(settings, outlets, source_name(connection, settings))
             feeds = make_feeds(settings, routes, lambda _: datetime.max)
             table = JobTable(schema, "riverbridge dry run")
@@ -41,9 +42,15 @@ def dry_run(settings: Settings, limit: int, show: Callable[[str], None]) -> int:
                 for feed in group:
                     for job in _peek(connection, table, feed, limit, settings.batch_bytes):
                         shown += 1
+                        if feed.taker is not routes[name]:
+                            lines.append(_unmatched_line(name, job))
+                            continue
                         for sink, message in routes[name].preview(job):
-                            show(_line(name, sink, job.id, message))
+                            lines.append(_line(name, sink, job.id, message))
+            # The rows are locked until here; a reader of the output may take its time.
             connection.execute("ROLLBACK")
+        for line in lines:
+            show(line)
     finally:
         for outlet in outlets.values():
             outlet.close()
@@ -63,6 +70,11 @@ def _peek(
         limit=limit,
         byte_budget=byte_budget,
     )
+
+
+def _unmatched_line(route: str, job: ClaimedJob) -> str:
+    failed = f"no route of queue {job.queue} takes the kind {job.kind}"
+    return msgspec.json.encode({"route": route, "job": job.id, "failed": failed}).decode()
 
 
 def _line(route: str, sink: str, job: int, message: Message | Permanent) -> str:
