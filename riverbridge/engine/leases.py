@@ -11,7 +11,7 @@ import msgspec
 from riverbridge import telemetry
 from riverbridge.engine.batch import Batch, Feed
 from riverbridge.engine.pace import Pace
-from riverbridge.engine.settling import Aside, by_halves
+from riverbridge.engine.settling import Aside, by_halves, write_leased
 from riverbridge.model.outcome import Outcome, Unreachable
 from riverbridge.model.settlement import Lease, Settlement, released, settlement
 from riverbridge.store.database import Connection, transaction
@@ -119,7 +119,7 @@ class LeaseBook:
         ours: set[int] = set()
 
         def write(items: Sequence[tuple[Lease, Settlement]]) -> None:
-            ours.update(self._table.settle_leased(connection, items))
+            ours.update(write_leased(connection, self._table, feed, items))
 
         with transaction(connection, idle=5.0, total=15.0):
             failed = by_halves(connection, rows, write)

@@ -12,7 +12,8 @@ import psycopg
 
 from riverbridge import telemetry
 from riverbridge.engine.batch import Feed
-from riverbridge.model.settlement import Settlement
+from riverbridge.model.job import JobState
+from riverbridge.model.settlement import Lease, Settlement
 from riverbridge.store.database import Connection, lost
 from riverbridge.store.jobs import JobTable
 
@@ -114,4 +115,22 @@ def write_locked(
         written += finish(connection, delivered)
     if len(delivered) < len(rows):
         written += table.settle(connection, [row for row in rows if isinstance(row, Settlement)])
+    return written
+
+
+def write_leased(
+    connection: Connection,
+    table: JobTable,
+    feed: Feed,
+    items: Sequence[tuple[Lease, Settlement]],
+) -> set[int]:
+    """Settle leases that are still ours; returns the ids that were."""
+    written: set[int] = set()
+    if feed.delete_delivered:
+        done = [lease for lease, s in items if s.state is JobState.COMPLETED]
+        if done:
+            written = table.delete_leased(connection, done)
+        items = [item for item in items if item[0].job.id not in written]
+    if items:
+        written |= table.settle_leased(connection, items)
     return written

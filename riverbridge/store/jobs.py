@@ -39,6 +39,7 @@ class JobTable:
         self._lease = statement("job/lease", schema)
         self._settle_leased = statement("job/settle_leased", schema)
         self._still_leased = statement("job/still_leased", schema)
+        self._delete_leased = statement("job/delete_leased", schema)
         self._orphans = statement("job/orphans", schema)
 
     def claim(
@@ -109,11 +110,8 @@ class JobTable:
         self, connection: Connection, settled: Sequence[tuple[Lease, Settlement]]
     ) -> set[int]:
         """Settle leases that are still ours; returns the ids that were."""
-        parameters = _columns([settlement for _, settlement in settled]) | {
-            "owners": [lease.owner for lease, _ in settled],
-            "claimed_at": [lease.claimed_at for lease, _ in settled],
-            "leased": [lease.attempt for lease, _ in settled],
-        }
+        parameters = _columns([settlement for _, settlement in settled])
+        parameters |= _fence([lease for lease, _ in settled])
         rows = connection.execute(self._settle_leased, parameters).fetchall()
         return {id_ for (id_,) in rows}
 
@@ -121,13 +119,17 @@ class JobTable:
         """The ids of those `leases` that are still ours, as `settle_leased` judges it."""
         if not leases:
             return set()
-        parameters = {
-            "ids": [lease.job.id for lease in leases],
-            "owners": [lease.owner for lease in leases],
-            "claimed_at": [lease.claimed_at for lease in leases],
-            "leased": [lease.attempt for lease in leases],
-        }
+        parameters = {"ids": [lease.job.id for lease in leases]} | _fence(leases)
         rows = connection.execute(self._still_leased, parameters).fetchall()
+        return {id_ for (id_,) in rows}
+
+    def delete_leased(self, connection: Connection, leases: Sequence[Lease]) -> set[int]:
+        """Delete delivered leases that are still ours; returns the ids that were.
+
+        A row that must stay, for its unique key, is not deleted: settle it as completed.
+        """
+        parameters = {"ids": [lease.job.id for lease in leases]} | _fence(leases)
+        rows = connection.execute(self._delete_leased, parameters).fetchall()
         return {id_ for (id_,) in rows}
 
     def orphans(
@@ -156,4 +158,12 @@ def _columns(settlements: Sequence[Settlement]) -> dict[str, Any]:
         "delays": [s.delay for s in settlements],
         "attempts": [s.attempt for s in settlements],
         "metadata": [s.metadata for s in settlements],
+    }
+
+
+def _fence(leases: Sequence[Lease]) -> dict[str, Any]:
+    return {
+        "owners": [lease.owner for lease in leases],
+        "claimed_at": [lease.claimed_at for lease in leases],
+        "leased": [lease.attempt for lease in leases],
     }
