@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import assert_never
 
@@ -23,6 +24,9 @@ from riverbridge.model.text import error_text
 
 LAST_ATTEMPT = 32767
 """The column's largest value. A job there is worked once more and its number stays."""
+
+
+_DIGITS = re.compile("-?[0-9]+")
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -96,7 +100,16 @@ def released(job: ClaimedJob) -> Settlement:
 def _one_more_snooze(metadata: str) -> str:
     try:
         known = msgspec.json.decode(metadata, type=dict[str, msgspec.Raw])
-        snoozes = int(msgspec.json.decode(known["snoozes"]))
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError):
+        snoozes = _whole(msgspec.json.decode(known["snoozes"]))
+    except (msgspec.MsgspecError, KeyError, ValueError, RecursionError):
         snoozes = 0
     return f'{{"snoozes": {snoozes + 1}}}'
+
+
+def _whole(value: object) -> int:
+    """What River reads as a whole number (contract 9.4); past 64 bits, where it wraps around, 0."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
+    if isinstance(value, int | float) and abs(value) < 2**63 - 1:
+        return int(value)
+    return 0
