@@ -1,0 +1,92 @@
+"""River itself, as the program in `bridge/`, for tests that stand it beside a running bridge."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from riverbridge.errors import PartMissing
+from tests.support.database import Database
+from tests.support.parts import part
+
+SOURCE = Path(__file__).parent / "bridge"
+
+
+class River:
+    """River's side of one database; its schema is `public` unless given."""
+
+    def __init__(self, program: Path, database: Database, schema: str = "public") -> None:
+        self._program = program
+        self._dsn = database.dsn
+        self._schema = schema
+
+    def __call__(self, command: str, *args: object, within: float = 60.0) -> Any:
+        """Run a command of main.go to its end; what it printed, parsed."""
+        line = self._line(command, args)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=within, check=False)
+        assert done.returncode == 0, f"River's {command} failed: {done.stderr}"
+        return json.loads(done.stdout) if done.stdout else None
+
+    @contextmanager
+    def serving(self, client_id: str, queue: str) -> Iterator[None]:
+        """A River client that works `queue` and stands for election; stopped cleanly."""
+        with subprocess.Popen(
+            self._line("serve", (client_id, queue)),
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield
+            finally:
+                try:
+                    _, shown = process.communicate(timeout=20)  # its standard input ends
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
+        assert process.returncode == 0, shown
+
+    def _line(self, command: str, args: tuple[object, ...]) -> list[str]:
+        return [str(self._program), command, self._dsn, self._schema, *map(str, args)]
+
+
+def build(target: Path) -> Path:
+    """Build the program. Raises PartMissing without Go or River's modules."""
+    go = shutil.which("go")
+    if go is None:
+        raise PartMissing("Go is not on the PATH; install Go 1.25 or newer")
+    download = subprocess.run(
+        [go, "mod", "download"], cwd=SOURCE, capture_output=True, text=True, timeout=300
+    )
+    if download.returncode:
+        raise PartMissing(f"River's Go modules could not be had: {download.stderr.strip()}")
+    done = subprocess.run(
+        [go, "build", "-o", str(target), "."], cwd=SOURCE, capture_output=True, text=True,
+        timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.fixture(scope="session")
+def river_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with part("go"):
+        return build(tmp_path_factory.mktemp("bridge") / "bridge")
+
+
+@pytest.fixture
+def river(river_program: Path, database: Database) -> River:
+    return River(river_program, database)
+
+
+@pytest.fixture
+def river_in(river_program: Path) -> Callable[[Database, str], River]:
+    """Makes River's side of another database, in another schema."""
+    return lambda database, schema: River(river_program, database, schema)
