@@ -173,10 +173,20 @@ class Scene:
         **script: Any,
     ) -> Process:
         """A bridge with a scripted sink on queue `outbox`; `script` as scripted.VARIABLE has it."""
-        told = {"ledger": str(self.ledger.path)} | script
-        return self.launch(
-            name, SCRIPTED | {VARIABLE: json.dumps(told)} | dict(environment or {}), dsn=dsn
-        )
+        return self._stack.enter_context(self.process(name, environment, dsn=dsn, **script))
+
+    def process(
+        self,
+        name: str,
+        environment: Mapping[str, str] | None = None,
+        *,
+        dsn: str | None = None,
+        **script: Any,
+    ) -> Process:
+        """As `start`, for a process whose end is the caller's to see to."""
+        told = {VARIABLE: json.dumps({"ledger": str(self.ledger.path)} | script)}
+        url = {"DATABASE_URL": dsn or self.database.dsn}
+        return Process(self.directory, name, url | SCRIPTED | told | dict(environment or {}))
 
     def launch(
         self, name: str, environment: Mapping[str, str], *, dsn: str | None = None
