@@ -158,7 +158,7 @@ func (s *side) read(ctx context.Context) error {
 		if len(page.Jobs) == 0 {
 			return print(found)
 		}
-		params = params.After(page.LastCursor)
+		params = river.NewJobListParams().First(100).After(page.LastCursor)
 	}
 }
 
