@@ -41,6 +41,7 @@ _REFRESH = 1.0
 _CLOSE = 2.0
 _BULK = 100
 """From this many messages on, a call waits a millisecond for fuller requests."""
+_LEFT = (Meaning.FATAL, Meaning.SILENT, Meaning.UNSENT)
 _LINGER_NAMES = {"linger.ms", "queue.buffering.max.ms"}
 
 
@@ -323,7 +324,12 @@ class KafkaSink:
                 text = "no acknowledgement by the deadline"
                 outcomes.append(self._outcome(Meaning.SILENT, text, client))
             else:
-                if answer.code() in JUDGED_BY_BATCH and use is not _Use.ALONE:
+                meaning = classify(answer.code())
+                if meaning is Meaning.FATAL:
+                    client.condemn(f"{answer.name()}: {answer.str()}")
+                # What a finished producer left says nothing of the message: another one sends it.
+                left = client.health.fatal is not None and meaning in _LEFT
+                if use is not _Use.ALONE and (left or answer.code() in JUDGED_BY_BATCH):
                     doubtful.append(i)
                 outcomes.append(self._failure(messages[i], answer, client))
         return outcomes, doubtful
