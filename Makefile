@@ -2,7 +2,7 @@
 # ARGS goes to the command: make demo ARGS=--help
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check bench docs test-postgres-matrix interop lock format clean
+.PHONY: help demo test test-slow unit check bench docs test-postgres-matrix interop lock format clean
 
 find_python = for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; p=; done
@@ -48,10 +48,13 @@ unit: $(DEV) ## The tests that need no server
 	$(BIN)/python -m pytest -q -m "not ($(SERVERS))" tests
 
 test: unit ## All tests: first those without a server, then the others
-	$(BIN)/python -m pytest -m "$(SERVERS)" tests $(ARGS)
+	$(BIN)/python -m pytest -m "($(SERVERS)) and not slow" tests $(ARGS)
+
+test-slow: $(DEV) ## The tests that take minutes each: long outages
+	$(BIN)/python -m pytest -m slow tests $(ARGS)
 
 test-postgres-matrix: $(MATRIX) ## The Postgres tests on 15, 16, 17 and 18
-	RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest -m postgres tests $(ARGS)
+	RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest -m "postgres and not slow" tests $(ARGS)
 
 check: $(DEV) ## Format, lint, types and layers
 	$(BIN)/ruff format --check .

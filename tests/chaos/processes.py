@@ -241,6 +241,16 @@ class Scene:
             ).fetchall()
         )
 
+    def until(self, states: Mapping[str, int], within: float = 10.0) -> None:
+        """Wait until the jobs are in these states, and in no others."""
+
+        def reached() -> bool:
+            now = self.states()
+            assert now == states, f"{now} instead of {states}"
+            return True
+
+        eventually(reached, within)
+
     def sessions(self, pattern: str) -> int:
         """How many sessions of an application_name LIKE `pattern` there are in this database."""
         row = self.connection.execute(

@@ -56,11 +56,11 @@ def test_a_row_that_cannot_be_written_holds_up_no_other(
     bad = ids[300]
     _guard_row(scene, bad, body)
     process = scene.start("one", environment, delay=delay)
-    eventually(lambda: scene.states() == {"completed": JOBS - 1, "available": 1}, 30)
+    scene.until({"completed": JOBS - 1, "available": 1}, 30)
     eventually(lambda: process.said(f"job {bad} ", "left alone for 60 s"))
     # What follows is still served, and the bad row is not taken again with it.
     after = scene.insert(10)
-    eventually(lambda: scene.states() == {"completed": JOBS + 9, "available": 1})
+    scene.until({"completed": JOBS + 9, "available": 1})
     process.send(signal.SIGTERM)
     assert process.wait(20) == 0
     counts = scene.ledger.counts("begin")
@@ -77,7 +77,7 @@ def test_a_lease_that_cannot_be_settled_stays_ours_and_is_tried_again(
     bad = ids[300]
     _guard_row(scene, bad, body, "new.state <> 'running'")
     process = scene.start("one", LEASED_FIRST)
-    eventually(lambda: scene.states() == {"completed": JOBS - 1, "running": 1}, 30)
+    scene.until({"completed": JOBS - 1, "running": 1}, 30)
     eventually(lambda: process.said(f"job {bad} ", "left alone for 60 s"))
     assert scene.ledger.counts() == dict.fromkeys(ids, 1)
 
@@ -87,7 +87,7 @@ def test_a_job_at_the_last_attempt_number_is_delivered_once_and_keeps_it(scene: 
     bad = ids[300]
     scene.connection.execute("UPDATE river_job SET attempt = 32767 WHERE id = %s", (bad,))
     process = scene.start("one")
-    eventually(lambda: scene.states() == {"completed": JOBS}, 30)
+    scene.until({"completed": JOBS}, 30)
     assert scene.ledger.counts() == dict.fromkeys(ids, 1)
     assert scene.connection.execute(
         "SELECT attempt FROM river_job WHERE id = %s", (bad,)
@@ -100,7 +100,7 @@ def test_an_error_text_that_postgres_cannot_hold_is_made_valid(scene: Scene) -> 
     bad = ids[300]
     fail = {str(bad): "retry: before\x00after \ud800" + "x" * 10_000}
     scene.start("one", fail=fail)
-    eventually(lambda: scene.states() == {"completed": JOBS - 1, "discarded": 1}, 30)
+    scene.until({"completed": JOBS - 1, "discarded": 1}, 30)
     assert scene.ledger.counts() == dict.fromkeys(ids, 1)
     row = scene.connection.execute(
         "SELECT errors[1] ->> 'error' FROM river_job WHERE id = %s", (bad,)
@@ -137,13 +137,13 @@ def test_a_lease_of_a_dead_process_that_cannot_be_taken_back_holds_up_no_other(
     died = scene.start("died", LEASED_FIRST, delay=60).until_serving()
     ids = scene.insert(20)
     bad = ids[7]
-    eventually(lambda: scene.states() == {"running": 20})
+    scene.until({"running": 20})
     died.send(signal.SIGKILL)
     _guard_row(scene, bad, body)
     # As if it had been silent for long: the other process need not wait for that.
     scene.connection.execute("UPDATE riverbridge_process SET heartbeat_at = now() - interval '1h'")
     process = scene.start("one", LEASED_FIRST)
-    eventually(lambda: scene.states() == {"completed": 19, "running": 1}, 20)
+    scene.until({"completed": 19, "running": 1}, 20)
     # Several rescue rounds later there is still one report.
     rounds = eventually(lambda: _beats(scene, 2))
     eventually(lambda: _beats(scene, rounds + 2))

@@ -29,7 +29,7 @@ def _freeze(scene: Scene, *, hold: str, delay: float) -> tuple[Process, list[int
     ids = scene.insert(JOBS)
     eventually(lambda: len(scene.ledger.entries("begin")) == JOBS)
     if hold == LEASED["hold"]:
-        eventually(lambda: scene.states() == {"running": JOBS})
+        scene.until({"running": JOBS})
     frozen.send(signal.SIGSTOP)
     return frozen, ids
 
@@ -37,7 +37,7 @@ def _freeze(scene: Scene, *, hold: str, delay: float) -> tuple[Process, list[int
 def _another_delivers(scene: Scene, frozen: Process, ids: list[int], attempt: int) -> None:
     began = time.monotonic()
     another = scene.start("two").until_serving()
-    eventually(lambda: scene.states() == {"completed": JOBS}, WITHIN - (time.monotonic() - began))
+    scene.until({"completed": JOBS}, WITHIN - (time.monotonic() - began))
     frozen.send(signal.SIGCONT)
     eventually(lambda: scene.ledger.counts() == dict.fromkeys(ids, 2))
     eventually(lambda: frozen.said("lost the connection") or frozen.said("no longer ours"))
@@ -89,6 +89,6 @@ def test_a_short_limit_for_idle_transactions_does_not_cut_deliveries(scene: Scen
     _short_limit_for_idle_transactions(scene)
     process = scene.start("one", {"RIVERBRIDGE_HOLD": "4"}, delay=2.5).until_serving()
     ids = scene.insert(JOBS)
-    eventually(lambda: scene.states() == {"completed": JOBS})
+    scene.until({"completed": JOBS})
     assert scene.ledger.counts() == dict.fromkeys(ids, 1)
     assert not process.said("lost the connection")
