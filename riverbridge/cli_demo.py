@@ -6,6 +6,7 @@ import sys
 
 import click
 import msgspec
+import psycopg
 from rich.console import Console
 
 from riverbridge.demo.play import Options, Play, batch_size
@@ -35,7 +36,7 @@ FAILED = 1
     "--rate",
     type=click.FloatRange(min=0),
     default=0.0,
-    help="Orders a second; 0 is as fast as it goes with --once, else 50.",
+    help="Orders a second; 0: as fast as they are read back with --once, else 50.",
 )
 def demo(once: bool, jobs: int | None, as_json: bool, kill: bool, rate: float) -> None:
     """Write orders and their jobs, deliver them to Kafka and SQS, read them back.
@@ -53,7 +54,7 @@ def demo(once: bool, jobs: int | None, as_json: bool, kill: bool, rate: float) -
     with Signals(reckon=not once) as signals:
         try:
             code = _run(options, signals, console, as_json)
-        except RiverbridgeError as error:
+        except (RiverbridgeError, psycopg.Error) as error:
             click.echo(f"error: {error}", err=True)
             code = FAILED
     sys.exit(code)

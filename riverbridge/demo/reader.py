@@ -1,8 +1,8 @@
 """`python -m riverbridge.demo.reader`: reads both sinks back, in a process of its own.
 
 It knows nothing of the bridge. It reads the topic from offset 0 and drains the queue, tells events
-apart by their id, and holds them against the committed orders. Every fifth of a second it prints a
-report; SIGUSR1 says that nothing more will come: it then reads to the end, compares, and exits.
+apart by their id, and holds them against the committed orders. Ten times a second it prints a
+report. SIGUSR1 says that nothing more will come: it then reads to the end, compares, and exits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from riverbridge.demo.report import Report, SinkCount, order_of
 from riverbridge.sql import statement
 from riverbridge.store.database import Connection, connector
 
-EVERY = 0.2
+EVERY = 0.1
 """Seconds between reports."""
 
 END = 120.0

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -65,15 +66,14 @@ class Scene:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            for child in (self._bridge, self._reader):
-                if child is not None:
-                    child.stop()
-            for server in (self._sqs, self._broker, self._postgres):
+        with ExitStack() as stack:  # the last one first, and all of them, whatever one of them says
+            stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
+            for server in (self._postgres, self._broker, self._sqs):
                 if server is not None:
-                    server.stop()
-        finally:
-            shutil.rmtree(self.directory, ignore_errors=True)
+                    stack.callback(server.stop)
+            for child in (self._reader, self._bridge):
+                if child is not None:
+                    stack.callback(child.stop)
 
     @property
     def database_url(self) -> str:
