@@ -43,7 +43,7 @@ class QueueTable:
     def unmatched(
         self, connection: Connection, queue: str, kinds: Sequence[str], limit: int = 100_000
     ) -> Depth:
-        """The due jobs of `queue` whose kind matches none of the LIKE patterns `kinds`."""
+        """Of the next `limit` due jobs of `queue`, those whose kind matches none of `kinds`."""
         row = connection.execute(
             self._sql["unmatched"], {"queue": queue, "kinds": list(kinds), "limit": limit}
         ).fetchone()
