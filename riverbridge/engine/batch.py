@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal, Protocol
 
 from riverbridge.model.job import ClaimedJob
@@ -111,3 +113,21 @@ class Feed:
     delete_delivered: bool = False
     claiming: Claiming = "auto"
     oldest: datetime | None = None
+
+    def takes(self, kind: str) -> bool:
+        """Whether a job of this kind is claimed, as the claim's own LIKE judges it."""
+        return any(_like(pattern).fullmatch(kind) for pattern in self.kinds) == self.taken
+
+
+@lru_cache(maxsize=1024)
+def _like(pattern: str) -> re.Pattern[str]:
+    """A LIKE pattern as a regular expression: backslash escapes, `%` any run, `_` any character."""
+    parts = []
+    for piece in re.findall(r"\\.|%+|.", pattern, re.DOTALL):
+        if piece[0] == "%":
+            parts.append(".*")
+        elif piece == "_":
+            parts.append(".")
+        else:
+            parts.append(re.escape(piece[-1]))
+    return re.compile("".join(parts), re.DOTALL)

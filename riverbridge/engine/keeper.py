@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import psycopg
 
@@ -14,10 +15,11 @@ from riverbridge import telemetry
 from riverbridge.engine.batch import Feed
 from riverbridge.engine.settling import Aside, by_halves
 from riverbridge.engine.waking import Waker
+from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Cancelled, Outcome, Retry
 from riverbridge.model.retry import RiverRetry
 from riverbridge.model.settlement import Lease, Settlement, settlement
-from riverbridge.store.database import Connect, Connection, lost, open_connection, transaction
+from riverbridge.store.database import Connect, Connection, cut, lost, open_connection, transaction
 from riverbridge.store.jobs import JobTable, Orphan
 from riverbridge.store.processes import ProcessTable
 from riverbridge.store.queues import QueueTable
@@ -32,6 +34,13 @@ SILENCE = 8.0
 
 RESCUE = 1.0
 """Seconds between looks for dead processes."""
+
+LOOK_AGAIN = 15.0
+"""Seconds until a dead process that left nothing is looked at again: rows that another session held
+just then were passed over."""
+
+STATEMENT = 3.0
+"""Seconds a step's statement may take: with `BEAT`, well within `SILENCE`."""
 
 RESCUE_BATCH = 1000
 
@@ -54,9 +63,12 @@ class Keeper:
         aside: Aside,
         crashed: Sequence[str] = (),
         guard_over: Callable[[], bool] = lambda: True,
+        lease_limit: float = 60.0,
     ) -> None:
         """crashed: records found at the start, forgotten once `guard_over` says that the lanes have
-        got past what may have killed them."""
+        got past what may have killed them. lease_limit: seconds after which no lane can still be
+        waiting for a lease of this process; it must have lost track of such a one.
+        """
         self._connect = connect
         self._jobs = jobs
         self._processes = processes
@@ -67,52 +79,86 @@ class Keeper:
         self._aside = aside
         self._crashed = list(crashed)
         self._guard_over = guard_over
-        self._empty: set[str] = set()
+        self._lease_limit = lease_limit
+        self._connection: Connection | None = None
+        self._empty: dict[str, float] = {}
         self._strangers: set[tuple[str, str]] = set()
         self._alarmed: dict[str, float] = {}
         self.progress = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
         """Run the steps until `stop`; then, on a clean end, remove this process's record."""
-        steps: list[tuple[float, Callable[[Connection], None]]] = [
-            (BEAT, self._beat),
-            (RESCUE, self._rescue),
-            (BEAT, self._read_pauses),
-            (5.0, self._measure),
-            (30.0, self._look_for_strangers),
-            (600.0, self._refresh_queues),
-            (5.0, self._forget),
+        steps: list[tuple[float, str, Callable[[Connection], None]]] = [
+            (BEAT, "beat", self._beat),
+            (RESCUE, "rescue", self._rescue),
+            (BEAT, "read pauses", self._read_pauses),
+            *((5.0, "measure", partial(self._measure, queue)) for queue in self._names),
+            (30.0, "look for strangers", self._look_for_strangers),
+            (600.0, "refresh queues", self._refresh_queues),
+            (10.0, "recover own leases", self._recover_own),
+            (5.0, "forget", self._forget),
         ]
         due = [0.0] * len(steps)
         while not stop.is_set():
             connection = open_connection(self._connect, stop)
             if connection is None:
                 return
+            self._connection = connection
             with connection:
                 while not (stop.is_set() or lost(connection)):
-                    for place, (interval, step) in enumerate(steps):
-                        if time.monotonic() >= due[place] and not lost(connection):
-                            due[place] = time.monotonic() + interval
-                            self._do(connection, step)
+                    for place in range(len(steps)):
+                        # The beat again before each: others may take long, and a process that does
+                        # not beat counts as dead.
+                        for at in (0, place):
+                            if time.monotonic() >= due[at] and not lost(connection):
+                                interval, name, step = steps[at]
+                                due[at] = time.monotonic() + interval
+                                self._do(connection, name, step)
                     self.progress = time.monotonic()
                     stop.wait(max(0.05, min(due) - time.monotonic()))
             if not stop.is_set():
                 stop.wait(0.5)
 
+    def unstick(self) -> None:
+        """End the connection under a keeper that makes no progress: its server may hang."""
+        if self._connection is not None:
+            cut(self._connection)
+
+    def sign_on(self, stop: threading.Event) -> None:
+        """Record this process, before it leases anything: without a record nobody would miss it.
+
+        Waits for the database until `stop`.
+        """
+        connection = open_connection(self._connect, stop)
+        if connection is not None:
+            with connection:
+                self._beat(connection)
+
     def sign_off(self) -> None:
-        """Remove this process's record: it stopped cleanly and holds nothing any more."""
+        """Remove this process's record, as it stopped cleanly; jobs it still holds come back first.
+
+        Such jobs are rare: a lane that lost its connection in its last moment left them. While any
+        is held the record stays, so that others take them back.
+        """
+        me = self._processes.id
         try:
-            with self._connect() as connection:
-                self._processes.remove(connection, [self._processes.id])
+            with (
+                self._connect() as connection,
+                transaction(connection, idle=5.0, total=15.0, statement=5.0),
+            ):
+                self._recover(connection, age=0.0)
+                removed = self._processes.forget(connection, [me])
         except psycopg.Error as error:
             log.warning("could not sign off; others will take this for a crash: %s", error)
+        else:
+            if me not in removed:
+                log.warning("jobs of this process are still out; others will take them back")
 
-    def _do(self, connection: Connection, step: Callable[[Connection], None]) -> None:
+    def _do(self, connection: Connection, name: str, step: Callable[[Connection], None]) -> None:
         try:
-            with transaction(connection, idle=10.0, total=30.0, statement=10.0):
+            with transaction(connection, idle=10.0, total=30.0, statement=STATEMENT):
                 step(connection)
         except psycopg.Error as error:
-            name = step.__name__.strip("_").replace("_", " ")
             log.warning("upkeep step failed, will be repeated (%s): %s", name, str(error).strip())
 
     def _beat(self, connection: Connection) -> None:
@@ -129,26 +175,39 @@ class Keeper:
     def _rescue(self, connection: Connection) -> None:
         """Leases of dead processes cost the attempt and come back (T15 to T17, with our fence)."""
         dead = self._processes.dead(connection, SILENCE)
-        self._empty &= dead.keys()
+        now = time.monotonic()
+        self._empty = {owner: at for owner, at in self._empty.items() if owner in dead}
         for owner, queues in dead.items():
-            if owner in self._empty:
+            if now - self._empty.get(owner, -LOOK_AGAIN) < LOOK_AGAIN:
                 continue
             orphans = self._jobs.orphans(
                 connection, owners=[owner], queues=queues, limit=RESCUE_BATCH
             )
             if not orphans:
-                self._empty.add(owner)
-            resting = set(self._aside.ids())
-            orphans = [orphan for orphan in orphans if orphan.lease.job.id not in resting]
-            if orphans:
-                self._take_back(connection, owner, orphans)
+                self._empty[owner] = now
+            reason = f"the process {owner} died with this job in delivery"
+            self._take_back(connection, reason, orphans)
 
-    def _take_back(self, connection: Connection, owner: str, orphans: list[Orphan]) -> None:
+    def _recover_own(self, connection: Connection) -> None:
+        self._recover(connection, age=self._lease_limit)
+
+    def _recover(self, connection: Connection, *, age: float) -> None:
+        """Leases of this process that no lane knows of: a commit took place, and its answer and the
+        connection were lost. Nobody else would touch them while this process lives."""
+        me = self._processes.id
+        lost_track = self._jobs.orphans(
+            connection, owners=[me], queues=self._names, limit=RESCUE_BATCH, age=age
+        )
+        self._take_back(connection, f"the process {me} lost track of this job", lost_track)
+
+    def _take_back(self, connection: Connection, reason: str, orphans: list[Orphan]) -> None:
+        resting = set(self._aside.ids())
         rows: list[tuple[Lease, Settlement]] = []
         for orphan in orphans:
             job = orphan.lease.job
-            feed = self._feed_of(job.queue)
-            reason = f"the process {owner} died with this job in delivery"
+            if job.id in resting:
+                continue
+            feed = self._feed_of(job)
             outcome: Outcome = Retry(reason)
             if orphan.cancel_marked:
                 outcome = Cancelled(reason)
@@ -165,37 +224,37 @@ class Keeper:
             return len(self._jobs.settle_leased(connection, items))
 
         failed = by_halves(connection, rows, write)
-        for (lease, _), reason in failed:
-            feed = self._feed_of(lease.job.queue)
+        for (lease, _), why in failed:
+            feed = self._feed_of(lease.job)
             if feed is not None:
-                self._aside.add(lease.job.id, feed, reason)
-        taken = len(rows) - len(failed)
-        telemetry.rescued.add(taken)
-        log.warning("took back %d jobs of %s, which died with them", taken, owner)
+                self._aside.add(lease.job.id, feed, why)
+        if rows:
+            taken = len(rows) - len(failed)
+            telemetry.rescued.add(taken)
+            log.warning("took back %d job(s): %s", taken, reason)
 
-    def _feed_of(self, queue: str) -> Feed | None:
-        return next((feed for feed in self._feeds if feed.queue == queue), None)
+    def _feed_of(self, job: ClaimedJob) -> Feed | None:
+        return next((f for f in self._feeds if f.queue == job.queue and f.takes(job.kind)), None)
 
-    def _measure(self, connection: Connection) -> None:
-        for queue in self._names:
-            depth = self._queues.depth(connection, queue)
-            telemetry.queue_jobs.set(depth.jobs, {"queue": queue})
-            telemetry.queue_oldest.set(depth.oldest_seconds, {"queue": queue})
-            kinds = [kind for f in self._feeds if f.queue == queue for kind in f.kinds if f.taken]
-            if "%" in kinds or any(not f.taken for f in self._feeds if f.queue == queue):
-                continue
-            left = self._queues.unmatched(connection, queue, kinds)
-            telemetry.unmatched_jobs.set(left.jobs, {"queue": queue})
-            telemetry.unmatched_oldest.set(left.oldest_seconds, {"queue": queue})
-            if left.jobs and time.monotonic() - self._alarmed.get(queue, -ALARM) >= ALARM:
-                self._alarmed[queue] = time.monotonic()
-                log.warning(
-                    "queue %s: %d due jobs are of kinds no route takes, the oldest for %.0f s; "
-                    "they are left untouched",
-                    queue,
-                    left.jobs,
-                    left.oldest_seconds,
-                )
+    def _measure(self, queue: str, connection: Connection) -> None:
+        depth = self._queues.depth(connection, queue)
+        telemetry.queue_jobs.set(depth.jobs, {"queue": queue})
+        telemetry.queue_oldest.set(depth.oldest_seconds, {"queue": queue})
+        kinds = [kind for f in self._feeds if f.queue == queue for kind in f.kinds if f.taken]
+        if "%" in kinds or any(not f.taken for f in self._feeds if f.queue == queue):
+            return
+        left = self._queues.unmatched(connection, queue, kinds)
+        telemetry.unmatched_jobs.set(left.jobs, {"queue": queue})
+        telemetry.unmatched_oldest.set(left.oldest_seconds, {"queue": queue})
+        if left.jobs and time.monotonic() - self._alarmed.get(queue, -ALARM) >= ALARM:
+            self._alarmed[queue] = time.monotonic()
+            log.warning(
+                "queue %s: %d due jobs are of kinds no route takes, the oldest for %.0f s; "
+                "they are left untouched",
+                queue,
+                left.jobs,
+                left.oldest_seconds,
+            )
 
     def _look_for_strangers(self, connection: Connection) -> None:
         for queue, owners in self._queues.strangers(connection, self._names).items():
@@ -210,7 +269,8 @@ class Keeper:
                     )
 
     def _forget(self, connection: Connection) -> None:
-        self._processes.prune(connection)
-        if self._crashed and self._guard_over():
-            self._processes.remove(connection, [id_ for id_ in self._crashed if id_ in self._empty])
-            self._crashed = [id_ for id_ in self._crashed if id_ not in self._empty]
+        answered = self._crashed if self._guard_over() else ()
+        removed = self._processes.forget(
+            connection, [id_ for id_ in answered if id_ in self._empty]
+        )
+        self._crashed = [id_ for id_ in self._crashed if id_ not in removed]

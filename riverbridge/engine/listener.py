@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from riverbridge.engine.waking import Waker
-from riverbridge.store.database import Connect, Connection, lost, open_connection
+from riverbridge.store.database import Connect, Connection, cut, lost, open_connection
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Listener:
         self._schema = schema
         self._wakers = wakers
         self._leadership = leadership
+        self._connection: Connection | None = None
         self.progress = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
@@ -50,6 +51,7 @@ class Listener:
             connection = open_connection(self._connect, stop)
             if connection is None:
                 return
+            self._connection = connection
             try:
                 with connection:
                     self._listen(connection, stop)
@@ -59,6 +61,11 @@ class Listener:
                 else:
                     log.warning("lost the listening connection: %s", str(error).strip())
                 stop.wait(0.5)
+
+    def unstick(self) -> None:
+        """End the connection under a listener that makes no progress: its server may hang."""
+        if self._connection is not None:
+            cut(self._connection)
 
     def _listen(self, connection: Connection, stop: threading.Event) -> None:
         schema = self._schema

@@ -93,7 +93,8 @@ class Bridge:
             pid=os.getpid(),
             version=VERSION,
         )
-        crashed = self._survey(processes, sinks, stop or threading.Event())
+        self._asked_to_stop = stop or threading.Event()
+        crashed = self._survey(processes, sinks, self._asked_to_stop)
         self._lanes = self._make_lanes(table, guarded=bool(crashed))
         self._keeper = Keeper(
             connect=self._connect,
@@ -105,6 +106,7 @@ class Bridge:
             aside=self._aside,
             crashed=crashed,
             guard_over=lambda: not any(lane.guarding for lane in self._lanes),
+            lease_limit=settings.deadline + STUCK,
         )
         self._wire_rest()
 
@@ -231,7 +233,8 @@ class Bridge:
         )
 
     def start(self) -> None:
-        """Start all threads."""
+        """Record this process, then start all threads."""
+        self._keeper.sign_on(self._asked_to_stop)
         self._rest_threads.start("keeper", self._keeper.run)
         if self._leader is not None:
             self._rest_threads.start("leader", self._leader.run)
@@ -250,10 +253,10 @@ class Bridge:
         )
 
     def unstick(self) -> None:
-        """Cut the connections of lanes that stand still: a server that hangs sends no error."""
-        for lane in self._lanes:
-            if time.monotonic() - lane.progress > self.settings.deadline + STUCK:
-                lane.unstick()
+        """Cut the connections of what stands still: a server that hangs sends no error."""
+        for part in (*self._lanes, self._keeper, self._listener):
+            if part and time.monotonic() - part.progress > self.settings.deadline + STUCK:
+                part.unstick()
 
     def stop(self) -> None:
         """No new claims; settle what is out within the grace time; then end everything."""

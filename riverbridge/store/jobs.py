@@ -133,12 +133,18 @@ class JobTable:
         return {id_ for (id_,) in rows}
 
     def orphans(
-        self, connection: Connection, *, owners: Sequence[str], queues: Sequence[str], limit: int
+        self,
+        connection: Connection,
+        *,
+        owners: Sequence[str],
+        queues: Sequence[str],
+        limit: int,
+        age: float = 0.0,
     ) -> list[Orphan]:
-        """Lock up to `limit` running rows of `queues` whose last owner is one of `owners`."""
+        """Lock up to `limit` rows of `queues` running for `age` seconds, last owned by `owners`."""
         rows = connection.execute(
             self._orphans,
-            {"owners": list(owners), "queues": list(queues), "limit": limit},
+            {"owners": list(owners), "queues": list(queues), "limit": limit, "age": age},
             binary=True,
         ).fetchall()
         found = []

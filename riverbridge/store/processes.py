@@ -28,7 +28,7 @@ class ProcessTable:
         self._me = {"id": id, "host": host, "pid": pid, "version": version}
         self._sql = {
             name: statement(f"process/{name}", schema)
-            for name in ("beat", "dead", "crashed", "remove", "prune", "first_start")
+            for name in ("beat", "dead", "crashed", "forget", "first_start")
         }
 
     def beat(self, connection: Connection, queues: Sequence[str]) -> None:
@@ -45,13 +45,13 @@ class ProcessTable:
         rows = connection.execute(self._sql["crashed"], {"silence": silence, "id": self.id})
         return [ProcessRecord(*row) for row in rows.fetchall()]
 
-    def remove(self, connection: Connection, ids: Sequence[str]) -> None:
-        """Forget processes: ourselves at a clean stop, crashed ones once their jobs are safe."""
-        connection.execute(self._sql["remove"], {"ids": list(ids)})
+    def forget(self, connection: Connection, ids: Sequence[str]) -> set[str]:
+        """Remove the records of `ids` and of what has been silent for a day; returns the removed.
 
-    def prune(self, connection: Connection) -> None:
-        """Forget what has been silent for a day."""
-        connection.execute(self._sql["prune"])
+        A record whose process still holds leases stays: by it alone they are found.
+        """
+        rows = connection.execute(self._sql["forget"], {"ids": list(ids)})
+        return {id_ for (id_,) in rows.fetchall()}
 
     def first_start(self, connection: Connection, route: str) -> datetime:
         """When `route` first ran on this database; now, if it never did."""

@@ -9,6 +9,7 @@ SELECT id, kind, '' AS args, '' AS metadata, attempt, max_attempts,
 FROM /* schema */river_job
 WHERE state = 'running'
   AND queue = ANY (%(queues)b::text[])
+  AND attempted_at <= now() - make_interval(secs => %(age)s::float8)
   AND attempted_by[array_length(attempted_by, 1)] = ANY (%(owners)b::text[])
 ORDER BY id
 LIMIT %(limit)s

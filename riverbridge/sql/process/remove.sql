@@ -1,2 +1,0 @@
-DELETE FROM /* schema */riverbridge_process
-WHERE id = ANY (%(ids)b::text[])
