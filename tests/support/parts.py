@@ -10,7 +10,7 @@ import pytest
 
 from riverbridge.errors import ConfigurationError, PartMissing
 
-PARTS = ("postgres", "kafka", "real_kafka", "sqs", "go")
+PARTS = ("postgres", "kafka", "real_kafka", "sqs", "go", "deploy")
 
 
 def required() -> frozenset[str]:

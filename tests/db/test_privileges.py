@@ -1,0 +1,204 @@
+"""The grants of docs/operations.md are enough, and each of them is needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from psycopg import errors, sql
+from psycopg.conninfo import make_conninfo
+
+from riverbridge.client.client import Client
+from riverbridge.errors import ConfigurationError
+from riverbridge.model.options import InsertOpts, RawArgs
+from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry
+from riverbridge.sinks.base import Message
+from tests.support.bridge import ScriptedSink, running_bridge
+from tests.support.database import Database, new_name
+from tests.support.wait import eventually
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+PASSWORD = "no secret"
+DENIED = "permission denied"
+
+
+def grants(name: str) -> list[str]:
+    block = re.search(rf"<!-- grants: {name} -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
+    assert block, f"docs/operations.md has no block of grants called {name}"
+    return [statement for statement in map(str.strip, block[1].split(";")) if statement]
+
+
+BRIDGE, UPKEEP, INSERT = grants("bridge"), grants("upkeep"), grants("insert")
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role of no rights but those granted, and the database as it sees it."""
+
+    name: str
+    database: Database
+    owner: Database
+
+    def grant(self, statements: Sequence[str]) -> None:
+        with self.owner.connect() as connection:
+            for statement in statements:
+                assert statement.endswith(" TO riverbridge")
+                mine = f"{statement.removesuffix('riverbridge')}{self.name}"
+                connection.execute(mine.encode())
+
+
+@pytest.fixture
+def role(database: Database) -> Iterator[Role]:
+    name = new_name("riverbridge_role")
+    with database.connect() as connection:
+        connection.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
+                sql.Identifier(name), sql.Literal(PASSWORD)
+            )
+        )
+        # As a careful owner has it, and Postgres 14 had not.
+        connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    dsn = make_conninfo(database.dsn, user=name, password=PASSWORD)
+    yield Role(name, Database(database.name, dsn, database.server), database)
+    with database.connect() as connection:
+        connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def answer(message: Message) -> Outcome:
+    kind = dict(message.headers)["ce_type"]
+    return {"refused": Permanent("no"), "failing": Retry("later")}.get(kind, Delivered())
+
+
+def put(owner: Database, kind: str, **columns: object) -> None:
+    """A row as an owner may write it."""
+    given = {"kind": kind, "queue": "outbox", "max_attempts": 25, "args": "{}"} | columns
+    with owner.connect() as connection:
+        connection.execute(
+            sql.SQL("INSERT INTO river_job ({}) VALUES ({})").format(
+                sql.SQL(", ").join(map(sql.Identifier, given)),
+                sql.SQL(", ").join(sql.Placeholder() * len(given)),
+            ),
+            list(given.values()),
+        )
+
+
+def fill(owner: Database) -> None:
+    """Jobs that need every statement the bridge has."""
+    for kind in ("plain", "refused"):
+        put(owner, kind)
+    put(owner, "failing", max_attempts=1)
+    put(owner, "slow", queue="slow")
+    put(owner, "due", state="scheduled", scheduled_at="2020-01-01Z")
+    put(owner, "old", state="completed", finalized_at="2020-01-01Z")
+    put(owner, "orphan", state="running", attempt=1, attempted_at="2020-01-01Z",
+        attempted_by=["riverbridge_dead"])  # fmt: skip
+    # The mask is `available`: the holder has the key, and its scheduled twin may exist beside it.
+    twin = {"unique_key": b"twin", "unique_states": "00000001", "queue": "elsewhere"}
+    put(owner, "holder", **twin)
+    put(owner, "twin", state="scheduled", scheduled_at="2020-01-01Z", **twin)
+    with owner.connect() as connection:
+        connection.execute(
+            "INSERT INTO riverbridge_process (id, host, pid, version, queues, heartbeat_at)"
+            " VALUES ('riverbridge_dead', 'gone', 1, '0', '{outbox}', '2020-01-01Z')"
+        )
+
+
+def states(owner: Database) -> dict[str, str]:
+    with owner.connect() as connection:
+        return dict(connection.execute("SELECT kind, state::text FROM river_job").fetchall())
+
+
+SETTINGS = {
+    "ROUTES__OUTBOX__QUEUES": "outbox",
+    "ROUTES__OUTBOX__MAX_AGE": "100d",
+    "ROUTES__SLOW__QUEUES": "slow",
+    "ROUTES__SLOW__CLAIM": "lease",
+}
+DELIVERED = {
+    "plain": "completed",
+    "refused": "discarded",
+    "failing": "discarded",
+    "slow": "completed",
+    "orphan": "completed",
+    "holder": "available",
+}
+UNTOUCHED = {"due": "scheduled", "old": "completed", "twin": "scheduled"}
+KEPT_UP = {"due": "cancelled", "twin": "discarded"}
+
+
+@contextmanager
+def bridge(role: Role, elections: bool = True) -> Iterator[None]:
+    settings = SETTINGS | {"ELECTIONS": str(elections).lower()}
+    with running_bridge(role.database, {"sink": ScriptedSink(answer)}, settings):
+        yield
+
+
+def test_the_grants_are_enough(role: Role, caplog: pytest.LogCaptureFixture) -> None:
+    role.grant(BRIDGE + UPKEEP)
+    fill(role.owner)
+    with bridge(role):
+        eventually(lambda: states(role.owner) == DELIVERED | KEPT_UP, within=60)
+    assert DENIED not in caplog.text
+
+
+def test_delivery_needs_no_rights_for_the_upkeep(
+    role: Role, caplog: pytest.LogCaptureFixture
+) -> None:
+    role.grant(BRIDGE)
+    fill(role.owner)
+    with bridge(role, elections=False):
+        eventually(lambda: states(role.owner) == DELIVERED | UNTOUCHED, within=60)
+    assert DENIED not in caplog.text
+
+
+@pytest.mark.parametrize("without", BRIDGE + UPKEEP)
+def test_each_grant_of_the_bridge_is_needed(
+    role: Role, without: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    role.grant([statement for statement in BRIDGE + UPKEEP if statement != without])
+    fill(role.owner)
+    # Without USAGE the tables are as if they were not there, and so on: it may refuse to start.
+    with suppress(ConfigurationError, errors.InsufficientPrivilege), bridge(role):
+        eventually(lambda: DENIED in caplog.text, within=60)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE river_job SET args = '{}'",
+        "UPDATE river_job SET queue = 'mine'",
+        "INSERT INTO river_job (kind, max_attempts) VALUES ('mine', 1)",
+        "TRUNCATE river_job",
+        "DROP TABLE river_job",
+        "DELETE FROM river_migration",
+        "CREATE TABLE mine ()",
+    ],
+)
+def test_the_bridge_may_not(role: Role, statement: str) -> None:
+    role.grant(BRIDGE + UPKEEP)
+    with role.database.connect() as connection, pytest.raises(errors.InsufficientPrivilege):
+        connection.execute(statement.encode())
+
+
+def insert(role: Role) -> int:
+    with Client(role.database.dsn) as client:
+        return client.insert(RawArgs("plain", "{}"), InsertOpts(queue="outbox")).job.id
+
+
+def test_the_grants_for_inserting_are_enough(role: Role) -> None:
+    role.grant(INSERT)
+    assert insert(role) > 0
+    with role.database.connect() as connection, pytest.raises(errors.InsufficientPrivilege):
+        connection.execute("DELETE FROM river_job")
+
+
+@pytest.mark.parametrize("without", INSERT)
+def test_each_grant_for_inserting_is_needed(role: Role, without: str) -> None:
+    role.grant([statement for statement in INSERT if statement != without])
+    with pytest.raises((errors.InsufficientPrivilege, errors.UndefinedTable)):
+        insert(role)
