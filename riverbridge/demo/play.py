@@ -21,7 +21,7 @@ KILL_EVERY = 15.0
 """Seconds between kills in a demo without an end."""
 
 LIVE_RATE = 50.0
-WINDOW = 1500
+WINDOW = 400
 """Orders written ahead of what is read back, where no rate is set. ministack walks its whole queue
 for each request: with 20,000 messages waiting it gives back 200 a second, with few 1,000 and more.
 """
