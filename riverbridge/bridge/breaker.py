@@ -19,7 +19,7 @@ _LEVELS: dict[State, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 UNREACHABLE_REST = (0.5, 3.0)
 """Seconds before the first probe of a sink that does not answer, and at most; it doubles. With its
-jitter, and a client that connects again, delivery goes on within five seconds of the sink's return."""
+jitter and a client that connects again, delivery goes on within five seconds of its return."""
 
 MISCONFIGURED_REST = (2.0, 30.0)
 """The same for credentials, rights and missing topics, which take a person to mend."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 from riverbridge import telemetry
 from riverbridge.bridge.breaker import Breaker
@@ -22,9 +22,10 @@ class Outlet:
         self.name = name
         self.breaker = Breaker(name)
         self._sink = sink
-        self._free = threads
+        self._threads = self._free = threads
+        self._started = 0
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"sink-{name}")
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     def room(self) -> int:
         """How many messages it would take now."""
@@ -41,13 +42,26 @@ class Outlet:
         """Render and deliver in a thread; `done` gets an outcome for each message."""
         with self._lock:
             self._free -= 1
+            if self._started < self._threads:
+                self._started += 1
+                # Daemons: a sink that hangs does not keep the process from ending.
+                name = f"sink-{self.name}-{self._started}"
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
         self.breaker.probing()
-        self._pool.submit(self._deliver, render, deadline, done)
+        self._calls.put(lambda: self._deliver(render, deadline, done))
 
     def close(self) -> None:
         """Close the sink; unsent messages are dropped, threads that are out are not waited for."""
+        for _ in range(self._threads):
+            self._calls.put(None)
         self._sink.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _serve(self) -> None:
+        while (call := self._calls.get()) is not None:
+            try:
+                call()
+            except Exception:
+                log.exception("sink %s: a batch failed before it was sent", self.name)
 
     def _deliver(
         self,

@@ -95,7 +95,7 @@ class Lane:
         return any(left > 0 for left in self._guarded.values())
 
     def run(self, stop: threading.Event, grace: float = 25.0) -> None:
-        """Serve until `stop`, then settle what is out, for up to `grace` seconds."""
+        """Serve until `stop`, then settle what is out, until `grace` seconds after it."""
         while not stop.is_set():
             connection = open_connection(self._connect, stop)
             if connection is None:
@@ -111,7 +111,9 @@ class Lane:
                     log.error("a statement failed, starting over: %s", str(error).strip())
                 stop.wait(FAULT_REST)
         if self._leases:
-            self._drain(grace)
+            # The last round began before the stop, and may have held its rows since.
+            began = max(self.progress, time.monotonic() - self._limits.hold)
+            self._drain(began + grace)
 
     def unstick(self) -> None:
         """End the connection under a lane that makes no progress: its server may hang."""
@@ -130,7 +132,7 @@ class Lane:
             feed, room = turn
             self._turn = feed
             try:
-                self._cycle(connection, feed, room)
+                self._cycle(connection, feed, room, stop)
             finally:
                 # Also after an error: a feed that is never handed back would be lost to all lanes.
                 self._claimed(full=False)
@@ -141,12 +143,11 @@ class Lane:
             self._waker.claimed(self._turn, full=full)
             self._turn = None
 
-    def _drain(self, grace: float) -> None:
-        until = time.monotonic() + grace
+    def _drain(self, until: float) -> None:
         try:
             with self._connect() as connection:
-                while self._leases and time.monotonic() < until:
-                    self._leases.wait(min(0.1, until - time.monotonic()))
+                while self._leases and (left := until - time.monotonic()) > 0:
+                    self._leases.wait(min(0.1, left))
                     self._leases.settle_answered(connection)
                 handed_back = self._leases.hand_back(connection)
         except psycopg.Error as error:
@@ -155,7 +156,7 @@ class Lane:
             if handed_back:
                 log.warning("handed %d unanswered jobs back at the end of the grace", handed_back)
 
-    def _cycle(self, connection: Connection, feed: Feed, room: int) -> None:
+    def _cycle(self, connection: Connection, feed: Feed, room: int, stop: threading.Event) -> None:
         """One claim and what follows."""
         pace = self._paces[feed]
         guarded = self._guarded[feed] > 0
@@ -197,7 +198,9 @@ class Lane:
         if guarded:
             # One at a time: if the process dies now, this job is the one that is charged.
             self._guarded[feed] -= 1
-            batch.wait(self._limits.deadline)
+            until = time.monotonic() + self._limits.deadline
+            while not (batch.wait(0.1) or stop.is_set() or time.monotonic() > until):
+                pass
             self._leases.settle_answered(connection)
 
     def _claim(self, connection: Connection, feed: Feed, limit: int) -> list[ClaimedJob]:

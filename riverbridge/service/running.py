@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 
 from opentelemetry import metrics
@@ -51,6 +51,10 @@ VERSION = importlib.metadata.version("riverbridge")
 
 STUCK = 15.0
 """Seconds beyond the delivery deadline after which a lane's server counts as hung."""
+
+
+CLOSE = 0.5
+"""Seconds that closing the sinks may take."""
 
 
 class Stopped(Exception):
@@ -260,13 +264,13 @@ class Bridge:
 
     def stop(self) -> None:
         """No new claims; settle what is out within the grace time; then end everything."""
+        log.info("stopping; what is out has %.0f s to finish", self.settings.grace)
         self._lanes_stop.set()
         for waker in self._wakers:
             waker.stop()
         # A lane may still hold rows for `hold`, and then drains its leases for the grace time.
         left = self._lane_threads.join(self.settings.grace + self.settings.hold + 5.0)
-        for outlet in self._outlets.values():
-            outlet.close()
+        _close(self._outlets.values())
         self._rest_stop.set()
         left += self._rest_threads.join(10.0)
         if left:
@@ -332,6 +336,19 @@ def _crashed(connection: Connection, processes: ProcessTable, guarded: int) -> l
             guarded,
         )
     return found
+
+
+def _close(outlets: Iterable[Outlet]) -> None:
+    """Close the sinks, all at once; nothing of theirs counts any more: none is waited for long."""
+    closing = [
+        threading.Thread(target=outlet.close, name=f"close-{outlet.name}", daemon=True)
+        for outlet in outlets
+    ]
+    for thread in closing:
+        thread.start()
+    until = time.monotonic() + CLOSE
+    for thread in closing:
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 def _serving(lane: Lane, grace: float) -> Callable[[threading.Event], None]:
