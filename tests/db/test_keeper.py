@@ -32,7 +32,7 @@ def processes(id_: str = "riverbridge_me") -> ProcessTable:
 
 
 def keeper(
-    database: Database,
+    tables: Database,
     *,
     id_: str = "riverbridge_me",
     feeds: list[Feed] | None = None,
@@ -42,7 +42,7 @@ def keeper(
     lease_limit: float = 60.0,
 ) -> Keeper:
     return Keeper(
-        connect=connector(database.dsn),
+        connect=connector(tables.dsn),
         jobs=JobTable(None, id_),
         processes=processes(id_),
         queues=QueueTable(None),
@@ -101,14 +101,14 @@ def state(connection: psycopg.Connection[Any], id_: int) -> str:
     return str(row(connection, id_)["state"])
 
 
-def test_a_dead_process_s_leases_come_back_with_their_attempt_spent(database: Database) -> None:
-    with database.connect() as look:
+def test_a_dead_process_s_leases_come_back_with_their_attempt_spent(tables: Database) -> None:
+    with tables.connect() as look:
         record(look)
         first = leased(look)
         later = leased(look, attempt="3", errors="ARRAY['{}'::jsonb, '{}'::jsonb]")
         spent = leased(look, attempt="25")
         marked = leased(look, metadata="""'{"cancel_attempted_at": "2026-01-01T00:00:00Z"}'""")
-        with running(keeper(database)):
+        with running(keeper(tables)):
             eventually(lambda: state(look, first) != "running")
         assert state(look, first) == "available"  # T7: the next attempt is near
         assert row(look, first)["attempt"] == 1
@@ -125,8 +125,8 @@ def test_a_dead_process_s_leases_come_back_with_their_attempt_spent(database: Da
         assert row(look, marked)["attempt"] == 1
 
 
-def test_only_dead_riverbridge_processes_lose_their_leases(database: Database) -> None:
-    with database.connect() as look:
+def test_only_dead_riverbridge_processes_lose_their_leases(tables: Database) -> None:
+    with tables.connect() as look:
         record(look)
         record(look, "riverbridge_alive", silent="0 seconds")
         kept = [
@@ -135,17 +135,17 @@ def test_only_dead_riverbridge_processes_lose_their_leases(database: Database) -
             leased(look, queue="'other'"),
         ]
         lost = leased(look)
-        with running(keeper(database)):
+        with running(keeper(tables)):
             eventually(lambda: state(look, lost) == "available")
         assert [state(look, id_) for id_ in kept] == ["running"] * 3
 
 
 def test_a_row_held_by_another_session_is_taken_back_later(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    tables: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("riverbridge.engine.keeper.LOOK_AGAIN", 0.5)
-    me = keeper(database)
-    with database.connect() as look, database.connect() as holder:
+    me = keeper(tables)
+    with tables.connect() as look, tables.connect() as holder:
         record(look)
         lost = leased(look)
         with holder.transaction():
@@ -156,25 +156,25 @@ def test_a_row_held_by_another_session_is_taken_back_later(
             eventually(lambda: state(look, lost) == "available")
 
 
-def test_a_record_stays_while_its_process_has_leases(database: Database) -> None:
-    with database.connect() as look, database.connect() as holder:
+def test_a_record_stays_while_its_process_has_leases(tables: Database) -> None:
+    with tables.connect() as look, tables.connect() as holder:
         record(look, silent="3 days")
         record(look, "riverbridge_done", silent="3 days")
         lost = leased(look)
         with holder.transaction():
             holder.execute("SELECT FROM river_job WHERE id = %s FOR UPDATE", (lost,))
-            with running(keeper(database, crashed=[DEAD, "riverbridge_done"])):
+            with running(keeper(tables, crashed=[DEAD, "riverbridge_done"])):
                 eventually(lambda: "riverbridge_done" not in records(look))
             assert DEAD in records(look)
-        with running(keeper(database, crashed=[DEAD])):
+        with running(keeper(tables, crashed=[DEAD])):
             eventually(lambda: state(look, lost) == "available")
             eventually(lambda: DEAD not in records(look))
 
 
 def test_two_keepers_share_what_they_take_back(
-    database: Database, caplog: pytest.LogCaptureFixture
+    tables: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with database.connect() as look:
+    with tables.connect() as look:
         record(look)
         fill(
             look,
@@ -184,7 +184,7 @@ def test_two_keepers_share_what_they_take_back(
             attempted_at="now()",
             attempted_by=f"ARRAY['{DEAD}']",
         )
-        with running(keeper(database, id_="riverbridge_x"), keeper(database, id_="riverbridge_y")):
+        with running(keeper(tables, id_="riverbridge_x"), keeper(tables, id_="riverbridge_y")):
             eventually(
                 lambda: (
                     look.execute(
@@ -199,34 +199,34 @@ def test_two_keepers_share_what_they_take_back(
         assert cursor.fetchall() == [("available", 1, 1)]
 
 
-def test_the_route_that_takes_the_kind_says_how_a_job_comes_back(database: Database) -> None:
+def test_the_route_that_takes_the_kind_says_how_a_job_comes_back(tables: Database) -> None:
     feeds = [
         feed("orders", kinds=(r"order.%",), retry=FixedRetry(1000.0)),
         feed("rest", kinds=("%",), max_attempts=1),
     ]
-    with database.connect() as look:
+    with tables.connect() as look:
         record(look)
         order, rest = leased(look, kind="'order.placed'"), leased(look, kind="'other'")
-        with running(keeper(database, feeds=feeds)):
+        with running(keeper(tables, feeds=feeds)):
             eventually(lambda: state(look, order) != "running")
         assert state(look, order) == "retryable"
         assert state(look, rest) == "discarded"
 
 
-def test_a_lease_that_no_lane_knows_of_is_found_by_its_own_process(database: Database) -> None:
-    with database.connect() as look:
+def test_a_lease_that_no_lane_knows_of_is_found_by_its_own_process(tables: Database) -> None:
+    with tables.connect() as look:
         lost = leased(look, "riverbridge_me", attempted_at="now() - interval '61 seconds'")
         out = leased(look, "riverbridge_me", attempted_at="now() - interval '20 seconds'")
-        with running(keeper(database)):
+        with running(keeper(tables)):
             eventually(lambda: state(look, lost) == "available")
         assert "lost track" in row(look, lost)["errors"][0]["error"]
         assert state(look, out) == "running"
 
 
-def test_a_clean_stop_leaves_no_lease_and_no_record(database: Database) -> None:
-    me = keeper(database)
+def test_a_clean_stop_leaves_no_lease_and_no_record(tables: Database) -> None:
+    me = keeper(tables)
     me.sign_on(threading.Event())
-    with database.connect() as look:
+    with tables.connect() as look:
         assert records(look) == {"riverbridge_me"}
         left = leased(look, "riverbridge_me")
         me.sign_off()
@@ -235,11 +235,11 @@ def test_a_clean_stop_leaves_no_lease_and_no_record(database: Database) -> None:
 
 
 def test_a_stop_that_cannot_settle_leaves_its_record_for_others(
-    database: Database, caplog: pytest.LogCaptureFixture
+    tables: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    me = keeper(database)
+    me = keeper(tables)
     me.sign_on(threading.Event())
-    with database.connect() as look, database.connect() as holder:
+    with tables.connect() as look, tables.connect() as holder:
         left = leased(look, "riverbridge_me")
         with holder.transaction():
             holder.execute("SELECT FROM river_job WHERE id = %s FOR UPDATE", (left,))
@@ -249,21 +249,21 @@ def test_a_stop_that_cannot_settle_leaves_its_record_for_others(
 
 
 def test_a_row_that_cannot_be_taken_back_rests_and_holds_no_other(
-    database: Database, caplog: pytest.LogCaptureFixture
+    tables: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     aside = Aside()
-    with database.connect() as look:
+    with tables.connect() as look:
         record(look)
         bad, good = leased(look, args="""'{"bad": true}'"""), leased(look)
         look.execute(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            "CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS"
             " $$BEGIN RAISE 'not this one'; END$$"
         )
         look.execute(
-            "CREATE TRIGGER refuse BEFORE UPDATE ON river_job FOR EACH ROW"
-            " WHEN (OLD.args ? 'bad') EXECUTE FUNCTION refuse()"
+            "CREATE TRIGGER guard BEFORE UPDATE ON river_job FOR EACH ROW"
+            " WHEN (OLD.args ? 'bad') EXECUTE FUNCTION guard()"
         )
-        me = keeper(database, aside=aside)
+        me = keeper(tables, aside=aside)
         with running(me):
             eventually(lambda: state(look, good) == "available")
             again = leased(look)
@@ -273,15 +273,15 @@ def test_a_row_that_cannot_be_taken_back_rests_and_holds_no_other(
     assert caplog.text.count("not this one") == 1
 
 
-def test_pauses_are_read_and_queue_rows_made_and_kept(database: Database) -> None:
+def test_pauses_are_read_and_queue_rows_made_and_kept(tables: Database) -> None:
     a, b = feed("a", "q"), feed("b", "other")
     waker = Waker([a, b])
-    with database.connect() as look:
+    with tables.connect() as look:
         look.execute(
             "INSERT INTO river_queue (name, created_at, metadata, paused_at, updated_at) VALUES"
             " ('q', '2020-01-01', '{\"x\": 1}', '2020-01-01', '2020-01-01')"
         )
-        with running(keeper(database, feeds=[a, b], wakers=[waker])):
+        with running(keeper(tables, feeds=[a, b], wakers=[waker])):
             eventually(lambda: waker._paused == {"q"})
             eventually(lambda: look.execute("SELECT count(*) FROM river_queue").fetchone() == (2,))
             kept = look.execute(
@@ -294,9 +294,9 @@ def test_pauses_are_read_and_queue_rows_made_and_kept(database: Database) -> Non
 
 
 def test_who_else_works_a_bridged_queue_is_named_once(
-    database: Database, caplog: pytest.LogCaptureFixture
+    tables: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with database.connect() as look:
+    with tables.connect() as look:
         leased(look, "a_go_client")
         add(
             look,
@@ -304,31 +304,30 @@ def test_who_else_works_a_bridged_queue_is_named_once(
             finalized_at="now()",
             attempted_by="ARRAY['another', 'riverbridge_x']",
         )
-        with running(keeper(database)):
+        with running(keeper(tables)):
             eventually(lambda: "a_go_client works jobs" in caplog.text)
     assert "another works" not in caplog.text
 
 
 def test_unmatched_jobs_are_alarmed_with_their_age(
-    database: Database, caplog: pytest.LogCaptureFixture
+    tables: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    with database.connect() as look:
+    with tables.connect() as look:
         add(look, kind="'order.placed'")
         add(look, kind="'stray'", scheduled_at="now() - interval '100 seconds'")
         add(look, kind="'stray'", scheduled_at="now() + interval '100 seconds'")
-        with running(keeper(database, feeds=[feed(kinds=(r"order.%",))])):
+        with running(keeper(tables, feeds=[feed(kinds=(r"order.%",))])):
             eventually(lambda: "left untouched" in caplog.text)
     assert "1 due jobs are of kinds no route takes, the oldest for 100 s" in caplog.text
 
 
-def test_the_heartbeat_goes_on_after_the_connection_is_lost(database: Database) -> None:
-    with database.connect() as look:
-        with running(keeper(database)):
-            eventually(lambda: records(look) == {"riverbridge_me"})
-            look.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            look.execute("DELETE FROM riverbridge_process")
-            eventually(lambda: records(look) == {"riverbridge_me"})
+def test_the_heartbeat_goes_on_after_the_connection_is_lost(tables: Database) -> None:
+    with tables.connect() as look, running(keeper(tables)):
+        eventually(lambda: records(look) == {"riverbridge_me"})
+        look.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        look.execute("DELETE FROM riverbridge_process")
+        eventually(lambda: records(look) == {"riverbridge_me"})
