@@ -1,0 +1,190 @@
+"""What lanes learn of a feed: floors, the limit, and whether to lease from the start."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from riverbridge.engine.batch import Batch, Feed
+from riverbridge.engine.pace import FULL_LOOK, QUICK_AFTER, SLOW_AFTER, Pace
+from riverbridge.engine.settling import FIRST_REST, LONGEST_REST, Aside
+from riverbridge.model.globs import matches, to_like
+from riverbridge.model.outcome import Delivered, Retry
+from riverbridge.store.jobs import EVERYTHING
+from tests.support.jobs import feed, job
+from tests.unit.test_waking import Clock
+
+T = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def pace(clock: Clock, claiming: str = "auto", size: int = 1000, octets: int = 1 << 23) -> Pace:
+    return Pace(
+        claiming=claiming,  # type: ignore[arg-type]
+        batch_size=size,
+        batch_bytes=octets,
+        hold=1.0,
+        clock=clock,
+    )
+
+
+def at(seconds: float, priority: int = 1) -> object:
+    return job(priority=priority, scheduled_at=T + timedelta(seconds=seconds))
+
+
+def text(seconds: float) -> str:
+    return (T + timedelta(seconds=seconds)).isoformat()
+
+
+def test_the_first_look_and_one_a_second_are_full(clock: Clock) -> None:
+    one = pace(clock)
+    assert one.floors() == ([EVERYTHING] * 4, True)
+    assert one.floors() == ([EVERYTHING] * 4, False)
+    one.claimed([at(5), at(7, 3)], limit=100, full_look=True)  # type: ignore[list-item]
+    assert one.floors() == ([text(5), EVERYTHING, text(7), EVERYTHING], False)
+    clock.now += FULL_LOOK
+    assert one.floors() == ([EVERYTHING] * 4, True)
+    assert one.floors()[1] is False
+
+
+def test_floors_rise_and_fall_only_with_a_full_look_that_fills(clock: Clock) -> None:
+    one = pace(clock)
+    one.floors()
+    for jobs, limit, full, floor in [
+        ([at(10)], 100, False, 10),
+        ([at(4)], 100, False, 10),  # committed late
+        ([at(4)], 100, True, 10),  # and all of it was read
+        ([at(4)], 1, False, 10),
+        ([at(4)], 1, True, 4),  # there may be more between
+        ([at(4.5)], 100, False, 4.5),
+        ([], 100, True, 4.5),
+    ]:
+        one.claimed(jobs, limit=limit, full_look=full)  # type: ignore[arg-type]
+        assert one.floors()[0] == [text(floor), EVERYTHING, EVERYTHING, EVERYTHING]
+
+
+def test_floors_compare_instants_not_spellings(clock: Clock) -> None:
+    one = pace(clock)
+    one.floors()
+    east = timezone(timedelta(hours=14))
+    for moment in (T, T + timedelta(microseconds=1), T.astimezone(east), T - timedelta(days=1)):
+        one.claimed([job(scheduled_at=moment)], limit=100, full_look=False)
+    assert one.floors()[0][0] == (T + timedelta(microseconds=1)).isoformat()
+    first = datetime(1, 1, 2, tzinfo=UTC)
+    two = pace(clock)
+    two.floors()
+    two.claimed([job(scheduled_at=first)], limit=100, full_look=False)
+    two.claimed([job(scheduled_at=T)], limit=100, full_look=False)
+    assert two.floors()[0][0] == T.isoformat()
+
+
+def test_the_limit_grows_while_claims_are_full_and_fits_the_bytes(clock: Clock) -> None:
+    one = pace(clock, octets=100_000)
+    assert one.limit == 100
+    small = [job(args="x" * 10)] * 100
+    assert one.claimed(small, limit=100, full_look=False)
+    assert one.limit == 400
+    assert not one.claimed(small, limit=400, full_look=False)
+    assert one.limit == 400
+    assert one.claimed([job(args="x" * 1000)] * 400, limit=400, full_look=False)
+    assert one.limit == 100
+    assert one.claimed([job(args="x" * 1_000_000)], limit=100, full_look=False)
+    assert one.limit == 1
+    assert one.claimed([job(args="")], limit=1, full_look=False)
+    assert one.limit == 4
+    for _ in range(9):
+        one.claimed([job(args="")] * one.limit, limit=one.limit, full_look=False)
+    assert one.limit == 1000
+    assert pace(clock, size=7).limit == 7
+
+
+def test_a_claim_cut_by_bytes_of_any_script_is_full(clock: Clock) -> None:
+    one = pace(clock, octets=1000)
+    assert one.claimed([job(args="x" * 500)] * 2, limit=100, full_look=False)
+    assert one.claimed([job(args="語" * 167)] * 2, limit=100, full_look=False)
+    assert not one.claimed([job(args="語" * 166)] * 2, limit=100, full_look=False)
+    assert one.limit <= 2
+
+
+def test_a_slow_taker_is_leased_from_the_start_until_it_is_quick_again(clock: Clock) -> None:
+    one = pace(clock)
+    for _ in range(SLOW_AFTER):
+        assert not one.lease_first
+        # As a lane measures it: the wait for the answer ends with the hold, not after it.
+        one.delivered(0.999, leased=False, answered=False)
+    assert one.lease_first
+    one.delivered(5.0, leased=True)
+    for _ in range(QUICK_AFTER - 1):
+        one.delivered(0.1, leased=True)
+    one.delivered(0.7, leased=True)  # neither: so many in a row are asked for
+    one.delivered(0.1, leased=True)
+    assert one.lease_first
+    for _ in range(QUICK_AFTER - 1):
+        one.delivered(0.1, leased=True)
+    assert not one.lease_first
+
+
+def test_one_slow_batch_among_quick_ones_changes_nothing(clock: Clock) -> None:
+    one = pace(clock)
+    for _ in range(5):
+        one.delivered(1.1, leased=False)
+        one.delivered(0.9, leased=False)
+        assert not one.lease_first
+
+
+def test_what_is_said_about_claiming_holds(clock: Clock) -> None:
+    lock, lease = pace(clock, "lock"), pace(clock, "lease")
+    for _ in range(9):
+        lock.delivered(9.0, leased=False)
+        lease.delivered(0.0, leased=True)
+    assert not lock.lease_first
+    assert lease.lease_first
+
+
+def test_a_row_set_aside_rests_twice_as_long_each_time_and_is_forgotten(clock: Clock) -> None:
+    aside = Aside(clock)
+    rests = []
+    for _ in range(9):
+        aside.add(7, feed(), "x")
+        began = clock.now
+        while aside.ids() == [7]:
+            clock.now += FIRST_REST / 2
+        rests.append(clock.now - began)
+    assert rests[:3] == [FIRST_REST, 2 * FIRST_REST, 4 * FIRST_REST]
+    assert rests[-1] == LONGEST_REST
+    clock.now += LONGEST_REST + 1
+    assert aside.ids() == []
+    assert aside._rows == {}
+    aside.add(7, feed(), "x")
+    clock.now += FIRST_REST
+    assert aside.ids() == []
+
+
+def test_a_batch_keeps_the_first_outcome_of_each_job() -> None:
+    batch = Batch([job(id=n) for n in range(3)], 0.0)
+    batch.answer([Retry("first")], 1)
+    assert not batch.answered
+    assert not batch.wait(-1)
+    assert batch.open() == [0, 2]
+    batch.answer([Delivered()] * 3)
+    assert batch.wait(0)
+    assert batch.outcomes() == [Delivered(), Retry("first"), Delivered()]
+    assert not batch.overdue
+    assert not batch.abandoned
+    batch.abandon()
+    assert batch.abandoned
+
+
+@pytest.mark.parametrize("pattern", ["*", "order.*", "a_b", "50%*", "a\\b*", "*.x", "a*b*c", ""])
+@pytest.mark.parametrize(
+    "kind", ["order.placed", "a_b", "aXb", "50% off", "500", "a\\b\n", "x.x", "abc", ""]
+)
+def test_a_feed_takes_a_kind_as_the_route_s_glob_does(pattern: str, kind: str) -> None:
+    taken: Feed = feed(kinds=(to_like(pattern),))
+    assert taken.takes(kind) == matches([pattern], kind)
+    assert feed(kinds=(to_like(pattern),), taken=False).takes(kind) != taken.takes(kind)
