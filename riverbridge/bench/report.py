@@ -90,7 +90,9 @@ def _drained(label: str, runs: Sequence[Drained]) -> str:
 
 
 def _cost(rate: int, run: Trickled) -> str:
-    short = "" if run.jobs_per_s >= 0.95 * rate else f" (only {run.jobs_per_s:.0f}/s were reached)"
+    short = ""
+    if min(run.jobs_per_s, run.inserted_per_s) < 0.95 * rate:
+        short = f" (only {run.inserted_per_s:.0f}/s inserted, {run.jobs_per_s:.0f}/s delivered)"
     return (
         f"  {rate}/s: CPU per job {run.cpu_us:.0f} us = {run.bridge_us:.0f} bridge + "
         f"{run.server_us:.0f} Postgres{short}"

@@ -7,6 +7,7 @@ middle three quarters of a run, and divided by the jobs delivered in that time.
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import subprocess
 import sys
@@ -40,9 +41,11 @@ SELECT EXISTS (SELECT FROM river_leader)
 
 @dataclass(frozen=True)
 class Trickled:
-    """Times in milliseconds (empty where not taken), CPU in microseconds per job."""
+    """Jobs a second delivered and inserted, CPU in microseconds per delivered job, and how late
+    each job was in milliseconds (empty where not taken)."""
 
     jobs_per_s: float
+    inserted_per_s: float
     bridge_us: float
     server_us: float
     late_ms: Sequence[float] = ()
@@ -72,11 +75,15 @@ def latency(ground: Ground, servers: str, rate: float, seconds: float) -> Trickl
                 f"{len(committed.keys() ^ delivered.keys())} ids are only in one of these"
             )
         late = [(delivered[id_] - at) * 1000 for id_, at in committed.items()]
-        return Trickled(trickled.jobs_per_s, trickled.bridge_us, trickled.server_us, late)
+        return dataclasses.replace(trickled, late_ms=late)
 
 
 def cost(ground: Ground, servers: str, rate: float, seconds: float) -> Trickled:
-    """The same at a rate beyond one connection: pgbench inserts and announces, throttled."""
+    """The same at a rate beyond one connection: pgbench inserts and announces, throttled.
+
+    Postgres commits transactions that announce one after the other, so a slow disk may not reach
+    the rate; `inserted_per_s` tells. At a lower rate a job costs more.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="riverbridge-bench-") as home,
         ground.database(0) as dsn,
@@ -104,9 +111,11 @@ def _trickle(
             with _inserting(command, seconds) as process:
                 backends = _backends(watch, process)
                 time.sleep(seconds / 8)
+                before = _inserted(watch)
                 first = _reading(ground, bridge.pid, backends)
                 time.sleep(seconds * 3 / 4)
                 last = _reading(ground, bridge.pid, backends)
+                inserted = _inserted(watch) - before
             until = time.monotonic() + 30
             while waiting(watch):
                 if time.monotonic() > until:
@@ -118,6 +127,7 @@ def _trickle(
         raise BenchFailed("nothing was delivered while the costs were taken")
     return Trickled(
         jobs / (last[0] - first[0]),
+        inserted / (last[0] - first[0]),
         (last[1] - first[1]) / jobs * 1e6,
         (last[2] - first[2]) / jobs * 1e6,
     ), delivered
@@ -160,6 +170,12 @@ def _reading(ground: Ground, bridge: int, backends: Sequence[int]) -> tuple[floa
     """The time, and the CPU seconds of the bridge and of the server."""
     server = server_cpu_seconds(ground.server.pid, backends)
     return time.monotonic(), cpu_seconds(bridge), server
+
+
+def _inserted(watch: psycopg.Connection[tuple[Any, ...]]) -> int:
+    row = watch.execute("SELECT last_value FROM river_job_id_seq").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _listens(watch: psycopg.Connection[tuple[Any, ...]]) -> bool:
