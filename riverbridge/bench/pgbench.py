@@ -7,7 +7,8 @@ backlog. Three scripts:
   transaction. pgbench cannot carry a thousand rows into the next statement, so the claim is wrapped
   in `array_agg(id)`: the ids alone cross the wire, once, and the last scheduled_at is the next
   claim's floor, as in the engine. The other form, one statement whose rows all cross the wire
-  (`fused`), is slower; the faster one is the ceiling, so that the comparison does not flatter us.
+  (`fused`), was slower in three of four runs on a busy machine; this is meant to be the faster one,
+  so that the comparison does not flatter us.
 - River: its claim and its completion, each a transaction of its own that returns whole rows and
   takes text arrays (contract 3.3 and 3.4), in words of our own.
 """
