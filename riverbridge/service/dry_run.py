@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -10,13 +10,23 @@ import msgspec
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.engine.batch import Feed
 from riverbridge.model.job import ClaimedJob
-from riverbridge.model.outcome import Permanent
-from riverbridge.service.wiring import make_feeds, make_routes, make_sink, source_name
+from riverbridge.model.outcome import Outcome, Permanent, Unreachable
+from riverbridge.service.wiring import make_feeds, make_routes, source_name
 from riverbridge.settings import Settings
 from riverbridge.sinks.base import Message
 from riverbridge.store.database import Connection, connector
 from riverbridge.store.jobs import EVERYTHING, JobTable
 from riverbridge.store.schema_check import check_schema
+
+
+class _Nowhere:
+    """Stands in for each sink: a real one may connect as soon as it is made."""
+
+    def deliver(self, messages: Sequence[Message], deadline: float) -> Sequence[Outcome]:
+        return [Unreachable("a dry run sends nothing")] * len(messages)
+
+    def close(self) -> None:
+        pass
 
 
 def dry_run(settings: Settings, limit: int, show: Callable[[str], None]) -> int:
@@ -28,7 +38,7 @@ def dry_run(settings: Settings, limit: int, show: Callable[[str], None]) -> int:
     assert settings.database_url is not None  # the caller loaded them so
     schema = settings.db_schema
     connect = connector(settings.database_url.get_secret_value(), pooler=settings.pooler)
-    outlets = {name: Outlet(name, make_sink(name, sink)) for name, sink in settings.sinks.items()}
+    outlets = {name: Outlet(name, _Nowhere()) for name in settings.sinks}
     shown = 0
     try:
         with connect() as connection:
