@@ -1,0 +1,143 @@
+"""Every statement is planned: against empty tables, and so that a full one is not read through."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from riverbridge.sql import statement
+from tests.support.database import Database, Server, new_name
+from tests.support.jobs import fill
+from tests.unit.test_sql_files import FILES, name
+
+ROWS = 200_000
+
+VALUES: dict[str, object] = {
+    "queue": "q",
+    "queues": ["q"],
+    "names": ["q"],
+    "kinds": ["order.%"],
+    "taken": True,
+    "floor_1": "-infinity",
+    "floor_2": "-infinity",
+    "floor_3": "-infinity",
+    "floor_4": "-infinity",
+    "aside": [],
+    "limit": 1000,
+    "bytes": 1 << 23,
+    "ids": [5, 7, 11],
+    "client": "riverbridge_me",
+    "states": ["retryable", "discarded", "completed"],
+    "errors": ["x", "y", None],
+    "delays": [9.0, None, None],
+    "attempts": [1, 1, 1],
+    "metadata": [None, None, None],
+    "owners": ["riverbridge_dead"] * 3,
+    "leased": [1, 1, 1],
+    "age": 0.0,
+    "silence": 8.0,
+    "id": "riverbridge_me",
+}
+HOT = {
+    "job/claim", "job/complete", "job/delete", "job/settle", "job/lease", "job/settle_leased",
+    "job/still_leased", "job/orphans", "queue/unmatched", "queue/strangers", "process/forget",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def full(postgres: Server, template: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """`ROWS` jobs: most of them done, some thousands waiting, a few running."""
+    database = Database(new := new_name(), postgres.create_database(new, template), postgres)
+    with database.connect() as connection:
+        done = {"state": "'completed'", "finalized_at": "now() - n * interval '1 second'"}
+        fill(connection, ROWS - 25_500, **done, attempted_by="ARRAY['riverbridge_x']")
+        fill(connection, 20_000, kind="'order.' || n % 5", priority="1 + n % 4")
+        fill(connection, 5_000, scheduled_at="now() + n * interval '1 hour'")
+        fill(
+            connection,
+            500,
+            state="'running'",
+            attempted_at="now()",
+            attempted_by="ARRAY['riverbridge_dead']",
+        )
+        connection.execute(
+            "INSERT INTO riverbridge_process (id, host, pid, version, queues, heartbeat_at)"
+            " SELECT 'riverbridge_' || n, 'h', 1, '0', '{q}', now()"
+            " FROM generate_series(1, 20) AS n"
+        )
+        connection.execute("VACUUM ANALYZE")
+        yield connection
+    postgres.drop_database(new)
+
+
+def values(path: str, connection: psycopg.Connection[Any]) -> dict[str, object]:
+    now = connection.execute("SELECT now()").fetchone()
+    assert now is not None
+    given = VALUES | {"claimed_at": [now[0]] * 3}
+    if path.startswith("process/"):
+        given["ids"] = ["riverbridge_dead"]
+    return given
+
+
+def plan(path: str, connection: psycopg.Connection[Any]) -> dict[str, Any]:
+    text = b"EXPLAIN (FORMAT JSON) " + statement(path)
+    row = connection.execute(text, values(path, connection)).fetchone()
+    assert row is not None
+    [top] = row[0] if isinstance(row[0], list) else json.loads(row[0])
+    found: dict[str, Any] = top["Plan"]
+    return found
+
+
+def nodes(top: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield top
+    for below in top.get("Plans", []):
+        yield from nodes(below)
+
+
+# Those of `migration` are for tables of other versions; the migration tests run them.
+@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name != "migration"], ids=name)
+def test_every_statement_is_valid(tables: Database, path: Path) -> None:
+    """By the server's parser and its catalogue, with parameters of whatever type it infers."""
+    text = statement(name(path)).decode()
+    numbers: dict[str, str] = {}
+
+    def number(found: re.Match[str]) -> str:
+        return numbers.setdefault(found.group(1), f"${len(numbers) + 1}")
+
+    text = re.sub(r"%\((\w+)\)[sb]", number, text).replace("%%", "%")
+    with tables.connect() as look:
+        prepared = look.pgconn.prepare(b"checked", text.encode())
+        assert prepared.status == psycopg.pq.ExecStatus.COMMAND_OK, (
+            prepared.error_message.decode() if prepared.error_message else ""
+        )
+
+
+@pytest.mark.parametrize("path", sorted(HOT))
+def test_no_hot_statement_reads_the_whole_table(
+    full: psycopg.Connection[tuple[Any, ...]], path: str
+) -> None:
+    found = list(nodes(plan(path, full)))
+    reads = [node for node in found if node.get("Relation Name") == "river_job"]
+    assert reads
+    assert [node["Node Type"] for node in reads if node["Node Type"] == "Seq Scan"] == []
+
+
+def test_a_claim_goes_down_the_fetching_index_by_its_floor(
+    full: psycopg.Connection[tuple[Any, ...]],
+) -> None:
+    [scan] = [
+        node
+        for node in nodes(plan("job/claim", full))
+        if node["Node Type"].startswith(("Index", "Bitmap")) and "Index Name" in node
+    ]
+    assert scan["Node Type"] == "Index Scan"
+    assert scan["Index Name"] == "river_job_prioritized_fetching_index"
+    for column in ("state", "queue", "priority", "scheduled_at >=", "scheduled_at <= now()"):
+        assert column in scan["Index Cond"]
+    assert not [node for node in nodes(plan("job/claim", full)) if node["Node Type"] == "Sort"]

@@ -1,0 +1,242 @@
+"""Templates and envelopes: text or TemplateError, whatever a job holds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from riverbridge.bridge.envelope import KINDS_KEPT, Envelope
+from riverbridge.bridge.template import LONGEST, Fields, Template
+from riverbridge.errors import TemplateError
+from riverbridge.model.job import ClaimedJob
+from tests.support.jobs import job
+
+
+def rendered(template: str, **columns: object) -> str:
+    return Template.parse(template).render(Fields(job(**columns)))
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("", ""),
+        ("plain", "plain"),
+        ("{kind}", "order.placed"),
+        ("{ id }-{queue}-{priority}-{tags}", "7-q-2-x,y"),
+        ("{attempt}", "3"),
+        ("{{{kind}}}", "{order.placed}"),
+        ("{{kind}}", "{kind}"),
+        ("a{{}}b", "a{}b"),
+        ("{args.s}", 'tab\there "é" 😀'),
+        ("{args.n}", "12345678901234567890.000000000000000001000"),
+        ("{args.t}", "true"),
+        ("{args.o.a}", "[1, 2]"),
+        ("{args.o}", '{"a": [1, 2]}'),
+        ("{args.null-ish}", "null"),
+        ("{args.with space}", "1"),
+        ("{args.e}", ""),
+        ("{metadata.m:n}", "1"),
+    ],
+)
+def test_templates(template: str, text: str) -> None:
+    args = (
+        r'{"s": "tab\there \"é\" \ud83d\ude00", "n": 12345678901234567890.000000000000000001000, '
+        r'"t": true, "o": {"a": [1, 2]}, "null-ish": "null", "with space": 1, "e": ""}'
+    )
+    columns = {"id": 7, "priority": 2, "tags": ["x", "y"], "attempt": 2}
+    assert rendered(template, args=args, metadata='{"m:n": 1}', **columns) == text
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{",
+        "}",
+        "a{b",
+        "{}",
+        "{nothing}",
+        "{kind.x}",
+        "{args}",
+        "{args.}",
+        "{args..a}",
+        "{metadata}",
+        "{args.a[0]}",
+        "{kind!r}",
+        "{id:>99999999}",
+        "{args.a\nb}",
+        "{kind}}",
+        "{__class__}",
+    ],
+)
+def test_templates_that_cannot_be_parsed_say_what_is_wrong(template: str) -> None:
+    with pytest.raises(
+        TemplateError, match=r"write \S+ for a brace|which no job has; known are id"
+    ):
+        Template.parse(template)
+
+
+@pytest.mark.parametrize(
+    ("args", "path"),
+    [
+        ("{}", "a"),
+        ('{"a": null}', "a"),
+        ('{"a": 1}', "a.b"),
+        ('{"a": "text"}', "a.b"),
+        ('{"a": [1]}', "a.b"),
+        ('{"a": null}', "a.b"),
+        ('{"a": {}}', "a.b.c.d"),
+        ("[1]", "a"),
+        ('"text"', "a"),
+        ("1", "a"),
+    ],
+)
+def test_a_field_without_a_value_is_named(args: str, path: str) -> None:
+    with pytest.raises(TemplateError, match=rf"args\.{path}"):
+        rendered(f"{{args.{path}}}", args=args)
+
+
+def test_deep_documents_are_refused_or_read_never_a_crash() -> None:
+    deep = '{"a": ' * 100_000 + "1" + "}" * 100_000
+    with pytest.raises(TemplateError):
+        rendered("{args.a.b}", args=deep)
+
+
+def test_a_long_result_is_refused_in_few_words() -> None:
+    assert rendered("{args.a}", args=json.dumps({"a": "x" * LONGEST})) == "x" * LONGEST
+    with pytest.raises(TemplateError, match="10000000 characters") as refused:
+        rendered("{args.a}", args=json.dumps({"a": "x" * 10_000_000}))
+    assert len(str(refused.value)) < 200
+
+
+@given(st.text())
+def test_any_text_parses_or_is_refused(text: str) -> None:
+    try:
+        template = Template.parse(text)
+    except TemplateError:
+        return
+    with contextlib.suppress(TemplateError):
+        assert isinstance(template.render(Fields(job())), str)
+
+
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner),
+    max_leaves=10,
+)
+
+
+@given(documents, st.lists(st.sampled_from("abc"), min_size=1, max_size=4))
+def test_any_document_gives_its_value_or_is_refused(document: object, path: list[str]) -> None:
+    found: object = document
+    for step in path:
+        found = found.get(step) if isinstance(found, dict) else None
+    name = "{args." + ".".join(path) + "}"
+    try:
+        text = rendered(name, args=json.dumps(document))
+    except TemplateError:
+        assert found is None
+        return
+    assert text == (found if isinstance(found, str) else json.dumps(found))
+
+
+def envelope(kind: str = "cloudevents", **more: object) -> Envelope:
+    return Envelope(kind, source="river/1/db/public", **more)  # type: ignore[arg-type]
+
+
+def headers(one: ClaimedJob, kind: str = "cloudevents") -> dict[str, str]:
+    message = envelope(kind).render(one)
+    assert len(dict(message.headers)) == len(message.headers)
+    return dict(message.headers)
+
+
+def test_cloudevents_binary() -> None:
+    east = timezone(timedelta(hours=5, minutes=30))
+    created = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC).astimezone(east)
+    body = '{"n": 1.000000000000000000001, "é": "語"}'
+    message = envelope().render(job(id=42, args=body, created_at=created))
+    assert message.id == "river/1/db/public:42"
+    assert message.body == body.encode()
+    assert (message.destination, message.key, message.timestamp) == ("", None, None)
+    assert dict(message.headers) == {
+        "ce_id": "river/1/db/public:42",
+        "ce_type": "order.placed",
+        "ce_time": "2026-01-02T03:04:05.000678Z",
+        "ce_specversion": "1.0",
+        "ce_source": "river/1/db/public",
+        "content-type": "application/json",
+    }
+
+
+def test_each_job_of_an_envelope_has_its_own_headers() -> None:
+    one = envelope()
+    for number in range(2 * KINDS_KEPT + 3):
+        created = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number // 2)
+        found = dict(
+            one.render(job(id=number, kind=f"k{number % 1500}", created_at=created)).headers
+        )
+        assert found["ce_type"] == f"k{number % 1500}"
+        assert found["ce_time"] == created.isoformat()[:-6] + "Z"
+        assert found["ce_id"].endswith(f":{number}")
+
+
+def test_raw() -> None:
+    assert headers(job(id=42), "raw") == {"event-id": "river/1/db/public:42"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "id_"),
+    [
+        ('{"event_id": "mine"}', "mine"),
+        ('{"event_id": 12345678901234567890123}', "12345678901234567890123"),
+        ('{"event_id": ""}', "river/1/db/public:1"),
+        ('{"event_id": null}', "river/1/db/public:1"),
+        ('{"other": {"event_id": "x"}}', "river/1/db/public:1"),
+        ('["event_id"]', None),
+    ],
+)
+def test_the_inserter_may_give_the_event_id(metadata: str, id_: str | None) -> None:
+    for attempt in (0, 3):
+        if id_ is None:
+            with pytest.raises(TemplateError):
+                envelope().render(job(metadata=metadata, attempt=attempt))
+        else:
+            message = envelope().render(job(metadata=metadata, attempt=attempt))
+            assert message.id == id_
+            assert dict(message.headers)["ce_id"] == id_
+
+
+def test_the_trace_context_travels() -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    metadata = json.dumps({"traceparent": parent, "tracestate": "a=1,b=2", "tracing": 1})
+    found = headers(job(metadata=metadata))
+    assert found["traceparent"] == parent
+    assert found["tracestate"] == "a=1,b=2"
+    assert "tracing" not in found
+    assert "traceparent" not in headers(job(metadata='{"traceparent": null}'))
+
+
+@pytest.mark.parametrize("bad", ["a\r\nb", "a\nb", "a\rb", "a\x00b"])
+def test_no_header_holds_a_line_break(bad: str) -> None:
+    mine = envelope(headers={"x": Template.parse("{args.h}")})
+    assert dict(mine.render(job(args='{"h": "fine"}')).headers)["x"] == "fine"
+    for one in (
+        job(args=json.dumps({"h": bad})),
+        job(args='{"h": ""}', kind=bad),
+        job(args='{"h": ""}', metadata=json.dumps({"event_id": bad})),
+        job(args='{"h": ""}', metadata=json.dumps({"traceparent": bad})),
+    ):
+        with pytest.raises(TemplateError, match="line break or NUL"):
+            mine.render(one)
+
+
+def test_destination_and_key() -> None:
+    made = envelope(destination=Template.parse("jobs.{kind}"), key=Template.parse("{args.a}"))
+    message = made.render(job())
+    assert (message.destination, message.key) == ("jobs.order.placed", "1")
+    with pytest.raises(TemplateError):
+        made.render(job(args="{}"))
