@@ -22,7 +22,7 @@ from riverbridge.sinks.base import Message, Sink
 
 VARIABLE = "CHAOS_SCRIPT"
 """JSON: `ledger` is the path; `delay` the seconds a call takes; `kill_on` the jobs that kill the
-process; `fail` says for an id what is answered instead: `retry: <text>`, `unreachable: <text>`."""
+process; `fail` what is answered instead for an id: `retry: …`, `unreachable: …` or `raise: …`."""
 
 
 class FileSink:
@@ -64,6 +64,8 @@ class FileSink:
             return Retry(text)
         if how == "unreachable":
             return Unreachable(text)
+        if how == "raise":
+            raise RuntimeError(text)
         return Delivered()
 
 
