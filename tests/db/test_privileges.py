@@ -71,7 +71,8 @@ def role(database: Database) -> Iterator[Role]:
 
 def answer(message: Message) -> Outcome:
     kind = dict(message.headers)["ce_type"]
-    return {"refused": Permanent("no"), "failing": Retry("later")}.get(kind, Delivered())
+    said: dict[str, Outcome] = {"refused": Permanent("no"), "failing": Retry("later")}
+    return said.get(kind, Delivered())
 
 
 def put(owner: Database, kind: str, **columns: object) -> None:

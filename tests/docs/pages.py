@@ -26,9 +26,7 @@ PAGES = sorted(
 
 _MARK = r"<!-- (?P<mark>run|start|shows|file (?P<name>[\w.\-]+)) -->"
 _FENCE = r"^```(?P<language>\w*)\n(?P<text>.*?)^```$"
-_BLOCK = re.compile(
-    rf"(?:^{_MARK}\n)?{_FENCE}|^<!-- (?P<stop>stop) -->$", re.MULTILINE | re.DOTALL
-)
+_BLOCK = re.compile(rf"(?:^{_MARK}\n)?{_FENCE}|^<!-- (?P<stop>stop) -->$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,6 @@ from psycopg.conninfo import conninfo_to_dict
 
 from riverbridge.embedded.broker import Broker
 from riverbridge.embedded.process import free_port
-from riverbridge.embedded.sqs import SqsServer
 from riverbridge.errors import PartMissing
 from riverbridge.sql.migrations import MAIN
 from riverbridge.store.migrate import Migrator
@@ -72,3 +72,33 @@ def test_the_readme(tmp_path: Path, empty_database: Database, own_kafka: Broker)
         assert {block.mark for block in marked} >= {"run", "start", "shows"}
         for block in marked:
             person.follow(block)
+
+
+@pytest.mark.go
+@pytest.mark.timeout(600)
+def test_the_go_program_of_the_readme_inserts_into_the_outbox(
+    tmp_path: Path, database: Database
+) -> None:
+    (shown,) = [block.text for block in blocks(README) if block.language == "go"]
+    assert shown == (GO / "main.go").read_text(encoding="utf-8")
+    program = build(tmp_path / "insert")
+    env = os.environ | {"DATABASE_URL": url(database)}
+    subprocess.run([program], env=env, timeout=60, check=True)
+    with database.connect() as connection:
+        rows = connection.execute(
+            "SELECT kind, queue, state::text, args, unique_key FROM river_job"
+        ).fetchall()
+    args = {"order_id": 42, "customer": "ann"}
+    assert rows == [("order.placed", "outbox", "available", args, None)]
+
+
+def build(target: Path) -> Path:
+    with part("go"):
+        go = shutil.which("go")
+        if go is None:
+            raise PartMissing("Go is not on the PATH; install Go 1.25 or newer")
+        had = subprocess.run([go, "mod", "download"], cwd=GO, capture_output=True, timeout=300)
+        if had.returncode:
+            raise PartMissing(f"River's Go modules could not be had: {had.stderr.decode().strip()}")
+    subprocess.run([go, "build", "-o", target, "."], cwd=GO, check=True, timeout=300)
+    return target
