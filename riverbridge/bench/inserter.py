@@ -17,26 +17,31 @@ from riverbridge.bench.ground import ARGS, KIND, QUEUE
 NAME = "bench inserter"
 """Its application_name: the CPU time of its backend is the application's, not the bridge's."""
 
-INSERT = f"""
+
+def burst(jobs: int) -> str:
+    """Insert and announce `jobs` jobs from `%(n)s` on. In autocommit that is one round trip, its
+    COMMIT included; the statement returns one of their ids."""
+    return f"""
 WITH job AS (
     INSERT INTO river_job (args, kind, max_attempts, queue, tags)
-    SELECT {ARGS}, '{KIND}', 25, '{QUEUE}', '{{}}' FROM (SELECT %(n)s::bigint AS n) AS one
+    SELECT {ARGS}, '{KIND}', 25, '{QUEUE}', '{{}}'
+    FROM generate_series(%(n)s::bigint, %(n)s::bigint + {jobs - 1}) AS one (n)
     RETURNING id
 )
-SELECT id, pg_notify(current_schema() || '.river_insert', '{{"queue": "{QUEUE}"}}') FROM job
+SELECT max(id), pg_notify(current_schema() || '.river_insert', '{{"queue": "{QUEUE}"}}') FROM job
 """  # noqa: S608 - constants of this module
-"""In autocommit: INSERT, NOTIFY and COMMIT in one round trip."""
 
 
 def main(dsn: str, rate: float, seconds: float, path: Path) -> None:
     """Insert until `seconds` have passed. A late insert is made at once, not skipped."""
     committed: list[tuple[int, float]] = []
+    insert = burst(1).encode()
     with psycopg.connect(dsn, autocommit=True, application_name=NAME) as connection:
         connection.prepare_threshold = 0
         began = time.monotonic()
         for n in range(round(rate * seconds)):
             time.sleep(max(0.0, began + n / rate - time.monotonic()))
-            row = connection.execute(INSERT.encode(), {"n": n}).fetchone()
+            row = connection.execute(insert, {"n": n}).fetchone()
             at = time.monotonic()
             assert row is not None
             committed.append((row[0], at))

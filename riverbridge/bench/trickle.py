@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 
 from riverbridge.bench.ground import BenchFailed, Ground, connect, waiting
-from riverbridge.bench.inserter import INSERT, NAME
+from riverbridge.bench.inserter import NAME, burst
 from riverbridge.bench.pgbench import find_pgbench
 from riverbridge.bench.service import environment, running
 from riverbridge.bench.usage import cpu_seconds, server_cpu_seconds
@@ -58,6 +58,10 @@ class Trickled:
         return statistics.quantiles(self.late_ms, n=100, method="inclusive")[percent - 1]
 
 
+BURST = 10
+"""Jobs per transaction where many are inserted."""
+
+
 def latency(ground: Ground, servers: str, rate: float, seconds: float) -> Trickled:
     """One inserter, one job per transaction; from the return of COMMIT to the delivery report."""
     with (
@@ -79,21 +83,21 @@ def latency(ground: Ground, servers: str, rate: float, seconds: float) -> Trickl
 
 
 def cost(ground: Ground, servers: str, rate: float, seconds: float) -> Trickled:
-    """The same at a rate beyond one connection: pgbench inserts and announces, throttled.
+    """The same at a rate beyond one connection, `BURST` jobs per transaction, sent by pgbench.
 
-    Postgres commits transactions that announce one after the other, so a slow disk may not reach
-    the rate; `inserted_per_s` tells. At a lower rate a job costs more.
+    Postgres commits transactions that announce one after the other, so one job per transaction
+    would measure that; `inserted_per_s` tells whether the rate was reached.
     """
     with (
         tempfile.TemporaryDirectory(prefix="riverbridge-bench-") as home,
         ground.database(0) as dsn,
     ):
         script = Path(home) / "insert.sql"
-        insert = INSERT.replace("%(n)s", ":n").replace("%%", "%").strip()
+        insert = burst(BURST).replace("%(n)s", ":n").replace("%%", "%").strip()
         script.write_text(f"\\set n random(1, 1000000)\n{insert};\n")
         command = [
             str(find_pgbench(ground.server.bin_dir)), "--no-vacuum", "--protocol=prepared",
-            f"--client={CLIENTS}", f"--rate={rate:g}", f"--time={max(1, round(seconds))}",
+            f"--client={CLIENTS}", f"--rate={rate / BURST:g}", f"--time={max(1, round(seconds))}",
             f"--file={script}", f"{dsn}?application_name={NAME.replace(' ', '%20')}",
         ]  # fmt: skip
         return _trickle(ground, dsn, servers, command, seconds)[0]

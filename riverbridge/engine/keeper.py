@@ -125,14 +125,15 @@ class Keeper:
             cut(self._connection)
 
     def sign_on(self, stop: threading.Event) -> None:
-        """Record this process, before it leases anything: without a record nobody would miss it.
-
-        Waits for the database until `stop`.
+        """Record this process before it leases anything, as without a record nobody would miss it;
+        and learn what is paused before anything is claimed. Waits for the database until `stop`.
         """
         connection = open_connection(self._connect, stop)
         if connection is not None:
             with connection:
                 self._beat(connection)
+                self._refresh_queues(connection)
+                self._read_pauses(connection)
 
     def sign_off(self) -> None:
         """Remove this process's record, as it stopped cleanly; jobs it still holds come back first.

@@ -141,9 +141,13 @@ def transaction(
     idle, total, statement: seconds without a statement, in all (Postgres 17 and later) and of one
     statement. They are set for this transaction only. An error inside rolls back; a connection that
     is gone is left alone.
+
+    Tables are read by their indexes: a plan made and kept while a table was empty reads all of it
+    for each claim once it has grown.
     """
     limits = (
-        f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1000)}"
+        "BEGIN; SET LOCAL enable_seqscan = off"
+        f"; SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1000)}"
         f"; SET LOCAL statement_timeout = {int(statement * 1000)}"
     )
     if connection.info.server_version >= 170_000:
