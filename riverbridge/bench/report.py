@@ -61,8 +61,8 @@ def _trickle(measured: Measured) -> Iterator[str]:
     assert low is not None
     assert high is not None
     yield (
-        f"One job per transaction, each announced; {LOW}/s from one connection, "
-        f"{HIGH}/s from {trickle.CLIENTS} (pgbench)"
+        f"Each transaction announced; {LOW}/s from one connection, one job per transaction, "
+        f"{HIGH}/s from {trickle.CLIENTS} (pgbench), {trickle.BURST} jobs per transaction"
     )
     yield (
         f"  {LOW}/s: COMMIT's return to the delivery report, ms: p50 {low.percentile(50):.2f}, "
