@@ -77,7 +77,8 @@ bench: $(DEMO) ## Measure the bridge on this machine
 	$(BIN)/riverbridge bench bridge $(ARGS)
 
 docs: $(DEV) ## Write the configuration reference anew and check all pages
-	$(BIN)/python -m riverbridge.settings > docs/configuration.md
+	$(BIN)/python -m riverbridge.settings > $(VENV)/configuration.md
+	mv $(VENV)/configuration.md docs/configuration.md
 	$(BIN)/python -m pytest -q -m "not ($(SERVERS))" tests/docs $(ARGS)
 
 test-deploy: $(DEPLOY) ## Lint the Dockerfile, and lint, render and check the chart

@@ -207,7 +207,7 @@ class Route(Part):
         "or learn which fits.",
     )
     max_age: Annotated[float | None, Seconds(1, 3650 * DAY)] = Field(
-        None, description="Discard jobs that are older than this instead of delivering them."
+        None, description="Cancel jobs that were already due for longer when the route first ran."
     )
     lanes: Annotated[int | None, Whole(1, 32)] = Field(
         None, description="Lanes of this route's own; by default it shares the process's."
