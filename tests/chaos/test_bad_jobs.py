@@ -70,7 +70,9 @@ def test_odd_jobs_are_delivered_byte_for_byte(
     assert scene.connection.execute(
         "SELECT attempt FROM river_job WHERE id = %s AND state = 'available'", (never,)
     ).fetchone() == (0,)
-    texts = dict(scene.connection.execute("SELECT id, args::text FROM river_job").fetchall())
+    texts: dict[int, str] = dict(
+        scene.connection.execute("SELECT id, args::text FROM river_job").fetchall()
+    )
     found = records(kafka_mock.bootstrap_servers, "events", [])
     bodies: dict[int, list[bytes]] = {}
     for job, record in found:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ GOOD = 5000
 class Supervisor:
     """Keeps one replica running, as a container runtime would: started again when it has died."""
 
-    def __init__(self, scene: Scene, name: str, **script: object) -> None:
+    def __init__(self, scene: Scene, name: str, **script: Any) -> None:
         self._scene = scene
         self._name = name
         self._script = script
@@ -42,7 +43,7 @@ class Supervisor:
 
 
 @contextmanager
-def _replicas(scene: Scene, **script: object) -> Iterator[list[Supervisor]]:
+def _replicas(scene: Scene, **script: Any) -> Iterator[list[Supervisor]]:
     replicas = [Supervisor(scene, name, **script) for name in ("one", "two")]
     try:
         yield replicas
