@@ -82,6 +82,7 @@ def test_a_lease_that_cannot_be_settled_stays_ours_and_is_tried_again(
     assert scene.ledger.counts() == dict.fromkeys(ids, 1)
 
 
+@pytest.mark.every_major
 def test_a_job_at_the_last_attempt_number_is_delivered_once_and_keeps_it(scene: Scene) -> None:
     ids = scene.insert(JOBS, max_attempts=32767)
     bad = ids[300]
@@ -95,6 +96,7 @@ def test_a_job_at_the_last_attempt_number_is_delivered_once_and_keeps_it(scene: 
     assert process.said(f"job {bad} is at attempt 32767", "the number stays")
 
 
+@pytest.mark.every_major
 def test_an_error_text_that_postgres_cannot_hold_is_made_valid(scene: Scene) -> None:
     ids = scene.insert(JOBS, max_attempts=1)
     bad = ids[300]

@@ -15,12 +15,6 @@ WITHIN = 15.0
 
 JOBS = 50
 
-LOCKED = {"hold": "3", "delay": 2.0}
-"""The sink answers in less than the hold: the rows are locked while it works."""
-
-LEASED = {"hold": "0.2", "delay": 3.0}
-"""The sink is slower than the hold: the rows are leases when it answers."""
-
 
 def _freeze(scene: Scene, *, hold: str, delay: float) -> tuple[Process, list[int]]:
     """A process that stands still while its sink has the jobs, and their ids."""
@@ -28,7 +22,7 @@ def _freeze(scene: Scene, *, hold: str, delay: float) -> tuple[Process, list[int
     frozen = scene.start("one", {"RIVERBRIDGE_HOLD": hold}, delay=delay).until_serving()
     ids = scene.insert(JOBS)
     eventually(lambda: len(scene.ledger.entries("begin")) == JOBS)
-    if hold == LEASED["hold"]:
+    if float(hold) < delay:
         scene.until({"running": JOBS})
     frozen.send(signal.SIGSTOP)
     return frozen, ids
@@ -61,7 +55,13 @@ def _short_limit_for_idle_transactions(scene: Scene) -> None:
     )
 
 
-@pytest.mark.parametrize("role_limit", [False, True], ids=["default", "2s-limit"])
+DEFAULT = pytest.param(False, id="default")
+SHORT = pytest.param(True, id="2s-limit")
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.every_major
+@pytest.mark.parametrize("role_limit", [DEFAULT, pytest.param(True, id="2s-limit", marks=SLOW)])
 def test_jobs_locked_by_a_frozen_process_are_delivered_by_another(
     scene: Scene, role_limit: bool
 ) -> None:
@@ -72,7 +72,7 @@ def test_jobs_locked_by_a_frozen_process_are_delivered_by_another(
     assert [by for _, _, _, by in scene.history() if by.startswith("riverbridge_one_")] == []
 
 
-@pytest.mark.parametrize("role_limit", [False, True], ids=["default", "2s-limit"])
+@pytest.mark.parametrize("role_limit", [pytest.param(False, id="default", marks=SLOW), SHORT])
 def test_jobs_leased_by_a_frozen_process_are_delivered_by_another(
     scene: Scene, role_limit: bool
 ) -> None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from riverbridge.embedded.postgres import Postgres
 from tests.chaos.processes import Scene
 from tests.support.database import Database, build_template, new_name
@@ -36,6 +38,7 @@ def _delivered_soon(scene: Scene, count: int = 10) -> None:
     eventually(lambda: set(ids) <= set(scene.ledger.counts()), RECOVER)
 
 
+@pytest.mark.every_major
 def test_terminated_sessions_are_replaced_while_idle(scene: Scene) -> None:
     process = scene.start("one").until_serving()
     _delivered_soon(scene)
@@ -47,6 +50,7 @@ def test_terminated_sessions_are_replaced_while_idle(scene: Scene) -> None:
     eventually(lambda: scene.sessions("riverbridge%") == 5)
 
 
+@pytest.mark.every_major
 def test_jobs_whose_session_was_terminated_are_delivered_again(scene: Scene) -> None:
     scene.keep_history()
     scene.start("one", {"RIVERBRIDGE_HOLD": "3"}, delay=1).until_serving()
