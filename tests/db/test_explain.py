@@ -100,8 +100,10 @@ def nodes(top: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(below)
 
 
-# Those of `migration` are for tables of other versions; the migration tests run them.
-@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name != "migration"], ids=name)
+# Those of `migration` and `demo` are for other tables; the tests of those parts run them.
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.parent.name not in ("migration", "demo")], ids=name
+)
 def test_every_statement_is_valid(tables: Database, path: Path) -> None:
     """By the server's parser and its catalogue, with parameters of whatever type it infers."""
     text = statement(name(path)).decode()

@@ -306,10 +306,17 @@ def test_what_no_route_takes_fails_and_says_so() -> None:
     assert batch.outcomes() == [Retry("no route of queue q takes the kind order.placed")] * 2
 
 
-def test_closing_an_outlet_closes_its_sink_once_and_waits_for_nobody() -> None:
-    sink = always(Delivered())
-    out = Outlet("s", sink)
+def test_closing_an_outlet_closes_its_sink_once_waits_for_nobody_and_ends_its_threads() -> None:
+    go = threading.Event()
+
+    def wait(messages: Sequence[Message]) -> Sequence[Outcome]:
+        assert go.wait(10)
+        return [Delivered()] * len(messages)
+
+    sink = ASink(wait)
+    out = Outlet("closing", sink)
+    Route("r", {out: raw()}).take(Batch(jobs(), time.monotonic() + 10))
     out.close()
     assert sink.closed == 1
-    with pytest.raises(RuntimeError):
-        out.submit(list, 0.0, lambda outcomes: None)
+    go.set()
+    eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("sink-closing")])

@@ -219,10 +219,9 @@ def test_a_lane_that_waits_hears_of_a_notification() -> None:
 def test_a_second_lane_learns_when_a_busy_first_one_s_claim_ends(full: bool) -> None:
     """It began to wait while the feed was out, so it has no time of its own to wake at."""
     a = feed()
-    waker = Waker([a], poll=60.0)
+    waker = Waker([a], poll=0.1)
     assert waker.next(0) == (a, 1000)
     thread, got = waiting(waker)
-    waker.notify("q")
     waker.claimed(a, full=full)
     thread.join(5)
     assert got == [(a, 1000)]
