@@ -182,9 +182,10 @@ class KafkaSink:
             return [Unreachable("the deadline passed before it was sent")] * len(messages), []
         call = Call(len(messages), client.health, self._receipts)
         refused: dict[int, Outcome] = {}
-        self._send(messages, client, call, deadline, refused)
-        until = min(deadline, time.monotonic() + _CLOSE) if self._closed else deadline
-        call.wait(len(messages) - len(refused), until)
+        with client.in_use():
+            self._send(messages, client, call, deadline, refused)
+            until = min(deadline, time.monotonic() + _CLOSE) if self._closed else deadline
+            client.wait(call, len(messages) - len(refused), until)
         answers = list(call.answers)
         return self._judge(messages, answers, refused, client, use)
 

@@ -1,11 +1,12 @@
-"""One producer of librdkafka with the thread that serves it, and the answers of one call."""
+"""One producer of librdkafka, who polls it when, and the answers of one call."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -18,7 +19,10 @@ log = logging.getLogger("riverbridge.sinks.kafka")
 _library_log = logging.getLogger("riverbridge.sinks.kafka.librdkafka")
 
 DELIVERED = Delivered()
-_POLL = 0.1
+_POLL = 0.05
+"""Seconds between two polls of a producer that nobody waits for."""
+_QUICK, _PATIENT = 0.001, 0.005
+"""Seconds of a waiting caller's poll, while answers come and while none do."""
 _LINGER = 1.0
 """Seconds a producer that is being closed waits for the answers to what it has already sent."""
 
@@ -88,22 +92,19 @@ class Health:
 
 
 class Call:
-    """The answers to the messages of one `deliver`. `answered` is called by the poll thread only.
+    """The answers to the messages of one `deliver`.
 
-    The gate opens when as many answers came as messages were accepted; answers that come after
-    the waiting thread has left are written to a list that nobody reads any more.
+    Any thread that polls may bring them, this call's own or another's. Answers that come after the
+    caller has left are written to a list that nobody reads any more.
     """
 
-    __slots__ = ("answers", "count", "expected", "gate", "health", "receipts")
+    __slots__ = ("answers", "count", "health", "receipts")
 
     def __init__(self, size: int, health: Health, receipts: bool) -> None:
         self.answers: list[Delivered | KafkaError | None] = [None] * size
         self.count = 0
-        self.expected = size
         self.health = health
         self.receipts = receipts
-        self.gate = threading.Lock()
-        self.gate.acquire()
 
     def answered(self, index: int, error: KafkaError | None, message: Message) -> None:
         if error is None:
@@ -116,18 +117,14 @@ class Call:
         else:
             self.answers[index] = error
         self.count += 1
-        if self.count == self.expected:
-            self.gate.release()
-
-    def wait(self, accepted: int, until: float) -> None:
-        """Until all `accepted` messages are answered, or `until` (time.monotonic)."""
-        self.expected = accepted
-        if self.count < accepted:
-            self.gate.acquire(timeout=max(0.0, until - time.monotonic()))
 
 
 class Client:
-    """A producer and its poll thread, which serves delivery reports, errors, logs and tokens."""
+    """A producer, polled by whoever waits for answers and else by a thread of its own.
+
+    Each delivery report takes the interpreter's lock. A poll thread that took it a thousand times
+    while the caller still produces cost twice the time of a caller that produces, then polls.
+    """
 
     def __init__(
         self,
@@ -142,17 +139,35 @@ class Client:
             config["oauth_cb"] = _reporting(token_source, health, secrets)
         self.producer = Producer(config, logger=_library_log)
         self.stopping = threading.Event()
-        self._room = threading.Event()
+        self._calls = 0
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve, name="kafka-sink-poll", daemon=True)
         self._thread.start()
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While a caller polls by itself, the thread keeps out of its way."""
+        with self._lock:
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+
+    def wait(self, call: Call, accepted: int, until: float) -> None:
+        """Poll until `accepted` messages of `call` are answered, or `until` (time.monotonic)."""
+        pause = _QUICK
+        while call.count < accepted and (left := until - time.monotonic()) > 0:
+            # Another caller's poll may bring this one's last answer, so none is long.
+            pause = _QUICK if self._poll(min(left, pause)) else min(2 * pause, _PATIENT)
+
     def wait_for_room(self, until: float) -> bool:
         """After a full queue: True when messages have left it, False at `until`."""
-        self._room.clear()
         while (left := until - time.monotonic()) > 0:
             if self.stopping.is_set():
                 return False
-            if self._room.wait(min(left, _POLL)):
+            if self._poll(min(left, _POLL)):
                 return True
         return False
 
@@ -177,9 +192,9 @@ class Client:
             log.warning("could not drop unsent messages: %s", refused)
 
     def _serve(self) -> None:
-        while not self.stopping.is_set():
-            if self._poll(_POLL):
-                self._room.set()
+        while not self.stopping.wait(_POLL):
+            if not self._calls:
+                self._poll(0)
             if self.health.fatal is not None:
                 log.warning("a new producer is needed: %s", self.health.fatal)
                 self.stop()
