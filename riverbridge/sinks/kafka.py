@@ -119,7 +119,11 @@ class KafkaSink:
         # Replaced, never changed, so that it may be read without the lock.
         self._clients: dict[_Use, Client] = {}
         self._may_linger = not _LINGER_NAMES & config.keys()
+        # Both now: a producer asks for its identity half a second after it was made, and the
+        # first batch would wait for that.
         self._client(_Use.QUICK)
+        if self._may_linger:
+            self._client(_Use.BULK)
         self._asked: dict[str, float] = {}
 
     def deliver(self, messages: Sequence[Message], deadline: float) -> list[Outcome]:
@@ -152,7 +156,7 @@ class KafkaSink:
             client.join(max(0.0, end - time.monotonic()))
 
     def _client(self, use: _Use) -> Client | None:
-        """The producer for this use, made when first needed or when the last one ended fatally.
+        """The producer for this use, made if there is none or the last one ended fatally.
 
         None once the sink is closed.
         """
