@@ -70,10 +70,15 @@ def _refuse(error: ConfigurationError) -> NoReturn:
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
+    asked = False
+
     def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        nonlocal asked
+        if asked:
             os._exit(FAILED)  # the second signal: Postgres gives back what this process held
-        stop.set()
+        asked = True
+        # From a thread, as the main one may be inside `stop` at this very moment, holding its lock.
+        threading.Thread(target=stop.set, name="stop").start()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

@@ -63,9 +63,10 @@ class Envelope:
             headers = (("event-id", id_),)
         if '"trace' in job.metadata:
             headers += tuple(
-                (name, _header(value, name))
+                (name, value)
                 for name in _TRACE
-                if (value := fields.find("metadata", (name,)))
+                # One that no header can carry is worth less than the job: it stays behind.
+                if (value := fields.find("metadata", (name,))) and value.isprintable()
             )
         if self._headers:
             headers += tuple(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import msgspec
 import psycopg
 
 from riverbridge import telemetry
@@ -219,7 +220,8 @@ class Keeper:
                 max_attempts=feed.max_attempts if feed else None,
             )
             assert row is not None  # a Retry always leaves a row
-            rows.append((orphan.lease, row))
+            counted = f'{{"river:rescue_count": {orphan.rescues + 1}}}'
+            rows.append((orphan.lease, msgspec.structs.replace(row, metadata=counted)))
 
         def write(items: Sequence[tuple[Lease, Settlement]]) -> int:
             return len(self._jobs.settle_leased(connection, items))

@@ -29,6 +29,9 @@ FIRST_REST = 60.0
 
 LONGEST_REST = 3600.0
 
+MOST = 10_000
+"""Rows remembered; beyond that the first ones are tried again early."""
+
 
 class Aside:
     """Rows this process leaves alone because they could not be settled. Any thread may call."""
@@ -42,6 +45,8 @@ class Aside:
         """Leave row `id_` alone, twice as long each time, and report it."""
         with self._lock:
             rest = min(LONGEST_REST, self._rows.get(id_, (0.0, FIRST_REST / 2))[1] * 2)
+            if len(self._rows) >= MOST and id_ not in self._rows:
+                del self._rows[next(iter(self._rows))]
             self._rows[id_] = (self._clock() + rest, rest)
         telemetry.unsettleable.add(1, {"route": feed.name})
         log.error(

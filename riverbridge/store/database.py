@@ -143,10 +143,11 @@ def transaction(
     is gone is left alone.
 
     Tables are read by their indexes: a plan made and kept while a table was empty reads all of it
-    for each claim once it has grown.
+    for each claim once it has grown. Constraints are checked at once: one that is deferred would
+    fail the COMMIT, where it is too late to tell which row is at fault.
     """
     limits = (
-        "BEGIN; SET LOCAL enable_seqscan = off"
+        "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL enable_seqscan = off"
         f"; SET LOCAL idle_in_transaction_session_timeout = {int(idle * 1000)}"
         f"; SET LOCAL statement_timeout = {int(statement * 1000)}"
     )

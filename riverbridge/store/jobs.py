@@ -25,6 +25,8 @@ class Orphan(msgspec.Struct, frozen=True):
 
     lease: Lease
     cancel_marked: bool
+    rescues: int
+    """How often it was taken back before."""
 
 
 class JobTable:
@@ -148,11 +150,12 @@ class JobTable:
             binary=True,
         ).fetchall()
         found = []
-        for *columns, attempted_at, owner, cancel_marked in rows:
+        for *columns, attempted_at, owner, cancel_marked, rescues in rows:
             job = ClaimedJob(*columns)
             # The row already counts the attempt that was lost; a ClaimedJob shows the one before.
             before = msgspec.structs.replace(job, attempt=job.attempt - 1)
-            found.append(Orphan(Lease(before, job.attempt, owner, attempted_at), cancel_marked))
+            lease = Lease(before, job.attempt, owner, attempted_at)
+            found.append(Orphan(lease, cancel_marked, rescues))
         return found
 
 

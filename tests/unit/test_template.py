@@ -228,10 +228,12 @@ def test_no_header_holds_a_line_break(bad: str) -> None:
         job(args=json.dumps({"h": bad})),
         job(args='{"h": ""}', kind=bad),
         job(args='{"h": ""}', metadata=json.dumps({"event_id": bad})),
-        job(args='{"h": ""}', metadata=json.dumps({"traceparent": bad})),
     ):
         with pytest.raises(TemplateError, match="line break or NUL"):
             mine.render(one)
+    traced = job(args='{"h": ""}', metadata=json.dumps({"traceparent": bad, "tracestate": "a=1"}))
+    assert "traceparent" not in dict(mine.render(traced).headers)
+    assert dict(mine.render(traced).headers)["tracestate"] == "a=1"
 
 
 def test_destination_and_key() -> None:

@@ -5,7 +5,10 @@ SELECT id, kind, '' AS args, '' AS metadata, attempt, max_attempts,
        greatest(least(created_at, '9999-01-01Z'), '0001-01-02Z') AS created_at,
        greatest(least(scheduled_at, '9999-01-01Z'), '0001-01-02Z') AS scheduled_at,
        attempted_at, attempted_by[array_length(attempted_by, 1)] AS owner,
-       jsonb_typeof(metadata) = 'object' AND metadata ? 'cancel_attempted_at' AS cancel_marked
+       jsonb_typeof(metadata) = 'object' AND metadata ? 'cancel_attempted_at' AS cancel_marked,
+       CASE WHEN jsonb_typeof(metadata -> 'river:rescue_count') = 'number'
+            THEN least((metadata ->> 'river:rescue_count')::numeric, 1000000000)::bigint
+            ELSE 0 END AS rescues
 FROM /* schema */river_job
 WHERE state = 'running'
   AND queue = ANY (%(queues)b::text[])
