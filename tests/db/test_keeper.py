@@ -106,7 +106,7 @@ def test_a_dead_process_s_leases_come_back_with_their_attempt_spent(tables: Data
         record(look)
         first = leased(look)
         later = leased(look, attempt="3", errors="ARRAY['{}'::jsonb, '{}'::jsonb]")
-        spent = leased(look, attempt="25")
+        spent = leased(look, attempt="25", metadata="""'{"river:rescue_count": 2, "a": 1}'""")
         marked = leased(look, metadata="""'{"cancel_attempted_at": "2026-01-01T00:00:00Z"}'""")
         with running(keeper(tables)):
             eventually(lambda: state(look, first) != "running")
@@ -121,6 +121,8 @@ def test_a_dead_process_s_leases_come_back_with_their_attempt_spent(tables: Data
         assert 70 <= wait.total_seconds() <= 95  # the third failure: 81 s, a tenth more or less
         assert state(look, spent) == "discarded"
         assert row(look, spent)["finalized_at"] is not None
+        assert row(look, spent)["metadata"] == {"river:rescue_count": 3, "a": 1}
+        assert row(look, first)["metadata"] == {"river:rescue_count": 1}
         assert state(look, marked) == "cancelled"
         assert row(look, marked)["attempt"] == 1
 

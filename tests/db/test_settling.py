@@ -27,13 +27,17 @@ def connection(tables: Database) -> Iterator[psycopg.Connection[tuple[Any, ...]]
         yield opened
 
 
-def trigger(connection: psycopg.Connection[Any], body: str, when: str) -> None:
+def trigger(
+    connection: psycopg.Connection[Any], body: str, when: str, *, deferred: bool = False
+) -> None:
     connection.execute(
         "CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS"
         f" $$BEGIN {body}; END$$".encode()
     )
+    kind = "CREATE CONSTRAINT TRIGGER guard AFTER" if deferred else "CREATE TRIGGER guard BEFORE"
+    late = "DEFERRABLE INITIALLY DEFERRED" if deferred else ""
     connection.execute(
-        "CREATE TRIGGER guard BEFORE UPDATE ON river_job"
+        f"{kind} UPDATE ON river_job {late}"
         f" FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION guard()".encode()
     )
 
@@ -68,6 +72,20 @@ def test_rows_that_cannot_be_written_hold_no_other(
     left = states(connection)
     assert {id_ for id_, state in left.items() if state == "available"} == set(bad)
     assert len(left) == 50
+
+
+def test_a_deferred_constraint_is_found_at_its_row(
+    tables: Database, connection: psycopg.Connection[Any]
+) -> None:
+    fill(connection, 20, priority="1", args="jsonb_build_object('n', n)")
+    trigger(connection, "RAISE 'not this one'", "(OLD.args->>'n')::int = 7", deferred=True)
+    with transaction(connection, **LIMITS):
+        rows: list[int | Settlement] = [job.id for job in claim(TABLE, connection)]
+        failed = by_halves(
+            connection, rows, lambda some: write_locked(connection, TABLE, feed(), some)
+        )
+    assert [(item, "not this one" in why) for item, why in failed] == [(7, True)]
+    assert [id_ for id_, state in states(connection).items() if state == "available"] == [7]
 
 
 def test_by_halves_writes_nothing_for_nothing(connection: psycopg.Connection[Any]) -> None:
