@@ -270,8 +270,8 @@ class Bridge:
             waker.stop()
         # A lane may still hold rows for `hold`, and then drains its leases for the grace time.
         left = self._lane_threads.join(self.settings.grace + self.settings.hold + 5.0)
-        _close(self._outlets.values())
         self._rest_stop.set()
+        _close(self._outlets.values())
         left += self._rest_threads.join(10.0)
         if left:
             log.warning("did not end in time: %s", ", ".join(left))

@@ -60,7 +60,7 @@ def test_leases_unanswered_at_the_end_of_the_grace_are_handed_back(scene: Scene)
     process = scene.start("one", settings, delay=30).until_serving()
     scene.insert(50)
     scene.until({"running": 50})
-    assert _stop(process, 1) < 2
+    assert _stop(process, 1) < 1 + 1.5
     assert scene.states() == {"available": 50}
     assert scene.connection.execute(
         "SELECT DISTINCT attempt, coalesce(array_length(errors, 1), 0) FROM river_job"
