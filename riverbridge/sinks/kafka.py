@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from itertools import chain
@@ -13,7 +14,7 @@ from itertools import chain
 from confluent_kafka import KafkaError, KafkaException
 
 from riverbridge.errors import ConfigurationError
-from riverbridge.model.outcome import Delivered, Outcome, Permanent, Unreachable
+from riverbridge.model.outcome import Delivered, Misconfigured, Outcome, Permanent, Unreachable
 from riverbridge.sinks.base import Message
 from riverbridge.sinks.kafka_client import Call, Client
 from riverbridge.sinks.kafka_config import (
@@ -21,6 +22,7 @@ from riverbridge.sinks.kafka_config import (
     Value,
     check_config,
     client_config,
+    login_of,
     msk_token_source,
     scrub,
     secrets_of,
@@ -108,6 +110,7 @@ class KafkaSink:
             msk_iam_region=msk_iam_region,
         )
         self._secrets = secrets_of(config)
+        self._login = login_of(self._properties)
         self._token_source = None if msk_iam_region is None else msk_token_source(msk_iam_region)
         self._lately = delivery_timeout / 2
         self._receipts = receipts
@@ -355,6 +358,8 @@ class KafkaSink:
         answering = time.monotonic() - answered_at < self._lately
         if meaning in (Meaning.SILENT, Meaning.UNSENT) and health.last_error and not answering:
             text = f"{text}; last error: {health.last_error}"
-        return outcome_of(
-            meaning, scrub(text, self._secrets), answering=answering, fault=health.fault
-        )
+        outcome = outcome_of(meaning, text, answering=answering, fault=health.fault)
+        text = outcome.error
+        if isinstance(outcome, Misconfigured) and self._login:
+            text = f"{text} ({self._login})"
+        return replace(outcome, error=scrub(text, self._secrets))

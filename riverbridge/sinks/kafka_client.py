@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,14 @@ _POLL = 0.05
 """Seconds between two polls of a producer that nobody waits for."""
 _QUICK, _PATIENT = 0.001, 0.005
 """Seconds of a waiting caller's poll, while answers come and while none do."""
+_AFTER = re.compile(r" \(after \d+ms in state \w+\)")
+"""Differs each time, so that nobody could tell a new reason from the last one repeated."""
+_CLOSED = (
+    "(they close the connection without a word, as a listener for TLS or SASL does when "
+    "security.protocol is not its own)"
+)
+_UNVERIFIED = "certificate verify failed"
+_VERIFY = "or its certificate is not for the host name in this address"
 _LINGER = 1.0
 """Seconds a producer that is being closed waits for the answers to what it has already sent."""
 
@@ -69,14 +78,17 @@ class Health:
 
     def error(self, error: KafkaError) -> None:
         """librdkafka's `error_cb`: states of connections and of the producer, not of messages."""
-        code, text = error.code(), scrub(f"{error.name()}: {error.str()}", self._secrets)
+        code = error.code()
+        text = _AFTER.sub("", scrub(f"{error.name()}: {error.str()}", self._secrets))
+        if _UNVERIFIED in text:
+            text = f"{text}, {_VERIFY}"
         if error.fatal():
             self.fatal = self.last_error = text
             if classify(code) is Meaning.MISCONFIGURED:
                 self.set_fault(text)
         elif code == KafkaError._ALL_BROKERS_DOWN:
             # Follows whatever brought the last broker down, and would hide it.
-            self.last_error = self.last_error or text
+            self.last_error = self.last_error or f"{text} {_CLOSED}"
         else:
             self.last_error = text
             self.set_fault(text if classify(code) is Meaning.MISCONFIGURED else None)

@@ -52,7 +52,8 @@ _OURS = {
 _CALLBACK = re.compile(r"(_cb|\.cb)$")
 _SECRET_NAME = re.compile(r"password|secret|token|\.pem$|jaas|oauthbearer\.config|assertion", re.I)
 _SECRET_TEXT = re.compile(
-    r"((?:sasl|oauthbearer|password|passwd|secret|token)[\w.]*\s*[=:]\s*)(\"[^\"]*\"|\S+)", re.I
+    r"((?!sasl_(?:plaintext|ssl)://)(?:sasl|oauthbearer|password|passwd|secret|token)[\w.]*\s*[=:]\s*)(\"[^\"]*\"|\S+)",
+    re.I,
 )
 _ABOUT_ONE = re.compile(r"onfiguration (property|value)|supported in this build", re.I)
 _OFF = {"false", "f", "0"}
@@ -66,6 +67,21 @@ def secrets_of(config: Mapping[str, Value]) -> tuple[str, ...]:
     """The values in `config` that must appear in no text, longest first."""
     found = {str(v) for k, v in config.items() if _SECRET_NAME.search(k) and str(v)}
     return tuple(sorted(found, key=len, reverse=True))
+
+
+def login_of(properties: Mapping[str, Value]) -> str:
+    """The properties that say how a producer signs in, without secrets; "" if it does not.
+
+    properties: those of `client_config`; of two names for one thing the first counts.
+    """
+    protocol = str(properties.get("security.protocol", "plaintext")).upper()
+    if protocol == "PLAINTEXT":
+        return ""
+    shown = [f"security.protocol {protocol}"]
+    if protocol.startswith("SASL"):
+        for names in (("sasl.mechanism", "sasl.mechanisms"), ("sasl.username",)):
+            shown += [f"{names[0]} {properties[name]}" for name in names if name in properties][:1]
+    return ", ".join(shown)
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:

@@ -10,7 +10,9 @@ from enum import Enum
 
 from confluent_kafka import KafkaError
 
-from riverbridge.model.outcome import Misconfigured, Outcome, Permanent, Retry, Unreachable
+from riverbridge.model.outcome import Misconfigured, Permanent, Retry, Unreachable
+
+Failure = Permanent | Misconfigured | Retry | Unreachable
 
 
 class Meaning(Enum):
@@ -160,7 +162,7 @@ def classify(code: int) -> Meaning:
 
 def outcome_of(
     meaning: Meaning, text: str, *, answering: bool, fault: str | None = None
-) -> Outcome:
+) -> Failure:
     """The outcome of a message that was not delivered.
 
     answering: the brokers acknowledged something of this producer lately. If they did not, silence

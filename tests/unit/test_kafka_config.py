@@ -13,6 +13,7 @@ from riverbridge.sinks.kafka_config import (
     Value,
     check_config,
     client_config,
+    login_of,
     msk_token_source,
     scrub,
     secrets_of,
@@ -113,9 +114,39 @@ def test_secrets_are_in_no_text() -> None:
     assert scrub("got hunter22 and KEYBYTES", secrets_of(config)) == "got *** and ***"
     assert "s3cret" not in scrub("bad line: sasl.password=s3cret, retrying")
     assert "s3cret" not in scrub('sasl.jaas.config = "s3cret x" end')
+    address = "sasl_plaintext://broker:9092/1: SASL authentication error: no such user"
+    assert scrub(address) == address
+    assert "s3cret" not in scrub("sasl_ssl://broker/1: sasl.password=s3cret")
     problems = check_config({**config, "security.protocol": "hunter22"})
     assert problems
     assert "hunter22" not in "".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("properties", "login"),
+    [
+        ({}, ""),
+        ({"security.protocol": "plaintext", "sasl.username": "u"}, ""),
+        ({"security.protocol": "ssl", "sasl.username": "u"}, "security.protocol SSL"),
+        (
+            {
+                "security.protocol": "sasl_ssl",
+                "sasl.mechanism": "PLAIN",
+                "sasl.username": "u",
+                "sasl.password": "p",
+            },
+            "security.protocol SASL_SSL, sasl.mechanism PLAIN, sasl.username u",
+        ),
+        (
+            {"security.protocol": "SASL_SSL", "sasl.mechanisms": "OAUTHBEARER"},
+            "security.protocol SASL_SSL, sasl.mechanism OAUTHBEARER",
+        ),
+    ],
+)
+def test_how_a_producer_signs_in_is_told_without_its_secret(
+    properties: dict[str, Value], login: str
+) -> None:
+    assert login_of(properties) == login
 
 
 def test_texts_are_short_and_one_line() -> None:
