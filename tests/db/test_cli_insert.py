@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from riverbridge.cli_insert import insert
+from riverbridge.cli.insert import insert
 from tests.support.database import Database
 
 

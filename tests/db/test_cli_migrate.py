@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
-from riverbridge.cli_migrate import migrate
+from riverbridge.cli.migrate import migrate
 from tests.support.database import Database
 
 

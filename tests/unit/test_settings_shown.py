@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from riverbridge.cli_config import config
+from riverbridge.cli.config import config
 from riverbridge.settings import load
 from riverbridge.settings.reference import reference
 from tests.unit.settings_cases import (

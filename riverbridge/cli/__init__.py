@@ -8,12 +8,12 @@ from importlib.metadata import version
 import click
 
 _COMMANDS = {
-    "run": ("riverbridge.cli_run", "Run the bridge."),
-    "demo": ("riverbridge.cli_demo", "Show the whole thing on servers started for it."),
-    "migrate": ("riverbridge.cli_migrate", "Create, upgrade and take down the tables."),
-    "insert": ("riverbridge.cli_insert", "Insert a job."),
-    "config": ("riverbridge.cli_config", "Print the settings in force, and all that is wrong."),
-    "bench": ("riverbridge.cli_bench", "Measure the bridge on this machine."),
+    "run": ("riverbridge.cli.run", "Run the bridge."),
+    "demo": ("riverbridge.cli.demo", "Show the whole thing on servers started for it."),
+    "migrate": ("riverbridge.cli.migrate", "Create, upgrade and take down the tables."),
+    "insert": ("riverbridge.cli.insert", "Insert a job."),
+    "config": ("riverbridge.cli.config", "Print the settings in force, and all that is wrong."),
+    "bench": ("riverbridge.cli.bench", "Measure the bridge on this machine."),
 }
 
 
