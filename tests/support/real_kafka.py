@@ -1,6 +1,7 @@
 """Apache Kafka itself, from its jars: for what only the real broker does.
 
-That is: hiding aborted records from read_committed, and keeping data over a restart.
+That is: hiding aborted records from read_committed, keeping data over a restart, the limits of a
+topic, signing in, and TLS.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from riverbridge.embedded.broker import create_topic
@@ -29,11 +32,11 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners={listeners},CONTROLLER://{host}:{controller}
+advertised.listeners={listeners}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT
 log.dirs={data}
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -43,6 +46,7 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
 """
 
 
@@ -88,14 +92,29 @@ def find_jars() -> Path:
 
 
 class RealKafka:
-    """One Kafka node, broker and controller, in KRaft mode. Data and port stay over restarts."""
+    """One Kafka node, broker and controller, in KRaft mode. Data and port stay over restarts.
+
+    listeners: further ones, by name, with their security protocols; `servers` has the addresses.
+    properties: further lines of server.properties.
+    scram: users for SCRAM-SHA-256, and their passwords.
+    """
 
     flavour = "apache-kafka"
 
-    def __init__(self) -> None:
-        self._jars = find_jars()
+    def __init__(
+        self,
+        *,
+        listeners: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+        scram: Mapping[str, str] | None = None,
+    ) -> None:
+        self.jars = find_jars()
         self.version = kafka_version()
         self.port = free_port()
+        self._protocols = {"PLAINTEXT": "PLAINTEXT"} | dict(listeners or {})
+        self._ports = {"PLAINTEXT": self.port} | {name: free_port() for name in listeners or {}}
+        self._properties = dict(properties or {})
+        self._scram = dict(scram or {})
         self._controller = free_port()
         self._directory: Path | None = None
         self._child: ChildProcess | None = None
@@ -114,7 +133,17 @@ class RealKafka:
 
     @property
     def bootstrap_servers(self) -> str:
-        return f"{LOOPBACK}:{self.port}"
+        return self.servers("PLAINTEXT")
+
+    def servers(self, listener: str, host: str = LOOPBACK) -> str:
+        """The address of a listener, under another name for loopback if `host` says so."""
+        return f"{host}:{self._ports[listener]}"
+
+    @property
+    def log(self) -> str:
+        """All that the broker has written so far."""
+        assert self._directory is not None, "start() was not called"
+        return (self._directory / "kafka.log").read_text(encoding="utf-8", errors="replace")
 
     def start(self, within: float = 60.0) -> None:
         """Start, formatting the storage the first time; answers metadata requests on return."""
@@ -122,7 +151,7 @@ class RealKafka:
             self._directory = Path(tempfile.mkdtemp(prefix="riverbridge-kafka-"))
             self._format(self._directory)
         child = ChildProcess(
-            self._java("kafka.Kafka", str(self._directory / "server.properties")),
+            self.java("kafka.Kafka", str(self._directory / "server.properties")),
             log=self._directory / "kafka.log", cwd=self._directory, env=self._environment(),
             scratch=[self._directory],
         )  # fmt: skip
@@ -131,16 +160,22 @@ class RealKafka:
 
     def _format(self, directory: Path) -> None:
         properties = directory / "server.properties"
-        properties.write_text(
-            _PROPERTIES.format(
-                host=LOOPBACK, port=self.port, controller=self._controller, data=directory / "data"
-            )
+        text = _PROPERTIES.format(
+            host=LOOPBACK,
+            controller=self._controller,
+            data=directory / "data",
+            listeners=",".join(f"{name}://{self.servers(name)}" for name in self._protocols),
+            protocols=",".join(f"{name}:{what}" for name, what in self._protocols.items()),
         )
+        text += "".join(f"{name}={value}\n" for name, value in self._properties.items())
+        properties.write_text(text)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         cluster = cluster.replace("-", "A", 1) if cluster.startswith("-") else cluster
-        command = self._java(
+        command = self.java(
             "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)
         )
+        for user, password in self._scram.items():
+            command += ["--add-scram", f"SCRAM-SHA-256=[name={user},password={password}]"]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=60, cwd=directory,
             env=self._environment(),
@@ -152,10 +187,11 @@ class RealKafka:
         home = os.environ.get("JAVA_HOME")
         return plain_environment(**({"JAVA_HOME": home} if home else {}))
 
-    def _java(self, main: str, *arguments: str) -> list[str]:
+    def java(self, main: str, *arguments: str) -> list[str]:
+        """The command that runs a class, or a file of Java source, with Kafka's own classes."""
         return [
             "java", "-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{self._jars}/*",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{self.jars}/*",
             main, *arguments,
         ]  # fmt: skip
 
@@ -168,6 +204,34 @@ class RealKafka:
 
     def create_topic(self, name: str, partitions: int = 1, within: float = 20.0) -> None:
         create_topic(self.bootstrap_servers, name, partitions, within)
+
+    def records(self, topic: str, partitions: int = 1) -> int:
+        """How many offsets the topic has given out, by its high watermarks."""
+        consumer = Consumer(
+            {"bootstrap.servers": self.bootstrap_servers, "group.id": "count", "log_level": 0}
+        )
+        try:
+            places = [TopicPartition(topic, number) for number in range(partitions)]
+            return sum(consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
+        finally:
+            consumer.close()
+
+    def batches(self, topic: str, partitions: int = 1) -> list[dict[str, str]]:
+        """What the topic's files say of its record batches, as Kafka's own tool reads them."""
+        assert self._directory is not None, "start() was not called"
+        files = [
+            str(path)
+            for number in range(partitions)
+            for path in sorted((self._directory / "data" / f"{topic}-{number}").glob("*.log"))
+        ]
+        done = subprocess.run(
+            self.java("kafka.tools.DumpLogSegments", "--files", ",".join(files)),
+            capture_output=True, text=True, timeout=60, env=self._environment(),
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise ServerFailed(f"Kafka's files were not read: {done.stdout}{done.stderr}")
+        lines = [line for line in done.stdout.splitlines() if line.startswith("baseOffset: ")]
+        return [dict(re.findall(r"(\w+): (\S+)", line)) for line in lines]
 
     def stop(self) -> None:
         """Shut down; the data stays for `start`."""

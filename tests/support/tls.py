@@ -1,0 +1,38 @@
+"""Certificates for servers on loopback, made with openssl."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+class Authority:
+    """A certificate authority that lives as long as its directory; `ca` is the file to trust."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.ca, self._key = self._make("ca", "CA:TRUE")
+
+    def issue(self, name: str, alternative: str) -> Path:
+        """A PEM file with a new key and its certificate, as Kafka's PEM key store takes it.
+
+        alternative: the subjectAltName, such as `IP:127.0.0.1` or `DNS:kafka.example`.
+        """
+        signed = ("-CA", str(self.ca), "-CAkey", str(self._key))
+        names = ("-addext", f"subjectAltName={alternative}")
+        certificate, key = self._make(name, "CA:FALSE", *signed, *names)
+        both = self._directory / f"{name}.store.pem"
+        both.write_text(key.read_text() + certificate.read_text())
+        return both
+
+    def _make(self, name: str, constraint: str, *more: str) -> tuple[Path, Path]:
+        certificate, key = self._directory / f"{name}.pem", self._directory / f"{name}.key"
+        command = [
+            "openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
+            "ec_paramgen_curve:prime256v1", "-days", "2", "-subj", f"/CN=riverbridge tests {name}",
+            "-addext", f"basicConstraints=critical,{constraint}",
+            "-keyout", str(key), "-out", str(certificate), *more,
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, f"openssl: {done.stderr}"
+        return certificate, key
