@@ -106,6 +106,10 @@ ORDER BY id;
 """
 
 
+_FLOOR = "(SELECT scheduled_at::text FROM river_job WHERE id = claimed.id)"
+"""The engine reads this from the bytes it got; here the last row is asked once more."""
+
+
 def find_pgbench(bin_dir: Path) -> Path:
     """pgbench beside the server, Debian's newest, or on PATH; any version can drive any server.
 
@@ -133,12 +137,13 @@ def ceiling(
         settle = settle.replace(":ids::bigint[]", "ARRAY(SELECT id FROM claimed)")
         script = (
             f"WITH claimed AS MATERIALIZED (\n{claim}\n), settled AS (\n{settle}\n)\n"
-            "SELECT claimed.*, scheduled_at::text AS floor_1 FROM claimed \\aset\n"
+            f"SELECT claimed.*, {_FLOOR} AS floor_1 FROM claimed \\aset\n"
         )
     else:
+        floor = _FLOOR.replace("claimed.id", "max(claimed.id)")
         script = (
             "BEGIN;\nSELECT coalesce(array_agg(id), '{}')::text AS ids,"
-            " coalesce(max(scheduled_at)::text, '-infinity') AS floor_1\n"
+            f" coalesce({floor}, '-infinity') AS floor_1\n"
             f"FROM (\n{claim}\n) AS claimed \\gset\n{settle};\nCOMMIT;\n"
         )
     return _run(ground, jobs, script, _VARIABLES, deleted=finish == "delete")

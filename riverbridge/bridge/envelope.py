@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Literal
 
 from riverbridge.bridge.template import Fields, Template
@@ -46,7 +45,7 @@ class Envelope:
         )
         # Jobs of a batch share kinds and often their instant; made once, these cost nothing.
         self._types: dict[str, tuple[str, str]] = {}
-        self._time: tuple[datetime | None, tuple[str, str]] = (None, ("", ""))
+        self._time: tuple[bytes, tuple[str, str]] = (b"", ("", ""))
 
     def render(self, job: ClaimedJob) -> Message:
         """The message for `job`; raises TemplateError where a template has no value for it."""
@@ -56,7 +55,7 @@ class Envelope:
             headers: tuple[tuple[str, str], ...] = (
                 ("ce_id", id_),
                 self._types.get(job.kind) or self._type(job.kind),
-                self._instant(job.created_at),
+                self._instant(job),
                 *self._fixed,
             )
         else:
@@ -88,12 +87,12 @@ class Envelope:
         header = self._types[kind] = ("ce_type", _header(kind, "the job's kind"))
         return header
 
-    def _instant(self, at: datetime) -> tuple[str, str]:
+    def _instant(self, job: ClaimedJob) -> tuple[str, str]:
         """RFC 3339 in UTC, as CloudEvents wants it."""
         known, header = self._time
-        if known != at:
-            header = ("ce_time", at.astimezone(UTC).isoformat()[:-6] + "Z")
-            self._time = (at, header)
+        if known != job.created:
+            header = ("ce_time", job.created_at.isoformat()[:-6] + "Z")
+            self._time = (job.created, header)
         return header
 
     def _event_id(self, fields: Fields) -> str:

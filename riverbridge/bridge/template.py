@@ -23,7 +23,7 @@ _COLUMNS: dict[str, Callable[[ClaimedJob], str]] = {
     "queue": lambda job: job.queue,
     "priority": lambda job: str(job.priority),
     "attempt": lambda job: str(job.attempt + 1),
-    "tags": lambda job: ",".join(job.tags),
+    "tags": lambda job: job.tags,
 }
 _DOCUMENTS = ("args", "metadata")
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from riverbridge.engine.batch import Claiming
 from riverbridge.model.job import ClaimedJob
@@ -80,11 +79,9 @@ class Pace:
             return False
         size = sum(_octets(job.args) for job in jobs)
         more = len(jobs) >= limit or size >= self._batch_bytes
-        last: dict[int, datetime] = {}
-        for job in jobs:
-            last[job.priority] = job.scheduled_at
-        for priority, at in last.items():
-            text = at.astimezone(UTC).isoformat()
+        last = {job.priority: job for job in jobs}
+        for priority, job in last.items():
+            text = job.scheduled_at.isoformat()
             known = self._floors[priority - 1]
             if (full_look and more) or known == EVERYTHING or text > known:
                 self._floors[priority - 1] = text

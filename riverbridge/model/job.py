@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from riverbridge.model.instant import read_instant
+
 
 class JobState(StrEnum):
     """River's eight states (contract section 2)."""
@@ -71,6 +73,16 @@ class ClaimedJob(msgspec.Struct, frozen=True):
     """How many errors the row holds; River's backoff counts these, not attempts (contract 9.1)."""
     priority: int
     queue: str
-    tags: list[str]
-    created_at: datetime
-    scheduled_at: datetime
+    tags: str
+    """Joined by commas, which no tag may hold (contract 3.1)."""
+    created: bytes
+    due: bytes
+    """Instants as Postgres sends them; ask for `created_at` and `scheduled_at`."""
+
+    @property
+    def created_at(self) -> datetime:
+        return read_instant(self.created)
+
+    @property
+    def scheduled_at(self) -> datetime:
+        return read_instant(self.due)

@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 
 from riverbridge.engine.batch import Batch, Feed
+from riverbridge.model.instant import write_instant
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.retry import RiverRetry
 from riverbridge.store.jobs import EVERYTHING, JobTable
@@ -26,14 +27,17 @@ A_JOB = ClaimedJob(
     failures=0,
     priority=1,
     queue="q",
-    tags=[],
-    created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-    scheduled_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    tags="",
+    created=write_instant(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    due=write_instant(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
 )
 
 
 def job(**changes: Any) -> ClaimedJob:
-    """A claimed job that differs from `A_JOB` by `changes`."""
+    """A claimed job that differs from `A_JOB` by `changes`; its instants may be datetimes."""
+    for given, name in (("created_at", "created"), ("scheduled_at", "due")):
+        if given in changes:
+            changes[name] = write_instant(changes.pop(given))
     return msgspec.structs.replace(A_JOB, **changes)
 
 

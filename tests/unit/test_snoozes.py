@@ -7,16 +7,17 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from riverbridge.model.instant import write_instant
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Snoozed
 from riverbridge.model.retry import RiverRetry
 from riverbridge.model.settlement import settlement
 
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
+NOW = write_instant(datetime(2026, 1, 2, tzinfo=UTC))
 
 
 def counted(metadata: str) -> int:
-    job = ClaimedJob(1, "k", "{}", metadata, 3, 25, 0, 1, "q", [], NOW, NOW)
+    job = ClaimedJob(1, "k", "{}", metadata, 3, 25, 0, 1, "q", "", NOW, NOW)
     row = settlement(job, Snoozed(30), retry=RiverRetry())
     assert row is not None
     assert row.state is JobState.SCHEDULED
