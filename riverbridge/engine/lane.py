@@ -24,7 +24,7 @@ from riverbridge import telemetry
 from riverbridge.engine.batch import Batch, Feed
 from riverbridge.engine.leases import LeaseBook
 from riverbridge.engine.pace import Pace
-from riverbridge.engine.settling import SAVEPOINT, Aside, by_halves, write_locked
+from riverbridge.engine.settling import BACK, SAVEPOINT, Aside, by_halves, write_locked
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Cancelled, Delivered, Outcome, Unreachable
@@ -178,12 +178,11 @@ class Lane:
                     _withhold(batch, leases)
                 else:
                     feed.taker.take(batch)
-                    # Sent while the batch is out: the settle below needs a place to go back to.
-                    connection.execute(SAVEPOINT)
+                    ahead = self._settle_ahead(connection, feed, batch)
                     answered = batch.wait(hold - (time.monotonic() - began))
                     pace.delivered(time.monotonic() - claimed, leased=False, answered=answered)
                     telemetry.deliver_seconds.record(time.monotonic() - claimed, labels)
-                    leases = self._settle(connection, feed, batch)
+                    leases = self._settle(connection, feed, batch, ahead=ahead)
         except BaseException:
             if batch is not None:
                 batch.abandon()
@@ -241,14 +240,48 @@ class Lane:
                 )
         return batch
 
-    def _settle(self, connection: Connection, feed: Feed, batch: Batch) -> list[Lease]:
-        """Write what is answered and lease the rest, in the claiming transaction."""
+    def _settle_ahead(self, connection: Connection, feed: Feed, batch: Batch) -> bool:
+        """Write all rows as delivered while they are out; returns whether that stands.
+
+        So Postgres and the delivery work at the same time. Nothing is committed before every
+        outcome is known, and any other outcome takes it back: it is only tried while the feed's
+        last batch was delivered whole.
+        """
+        connection.execute(SAVEPOINT)
+        if not self._paces[feed].trusted:
+            return False
+        ids = [job.id for job in batch.jobs]
+        try:
+            if write_locked(connection, self._table, feed, ids) == len(ids):
+                return True
+        except psycopg.Error:
+            if lost(connection):
+                raise
+        connection.execute(BACK)
+        return False
+
+    def _settle(
+        self, connection: Connection, feed: Feed, batch: Batch, *, ahead: bool
+    ) -> list[Lease]:
+        """Write what is answered and lease the rest, in the claiming transaction.
+
+        ahead: all rows are written as delivered already.
+        """
         began = time.monotonic()
+        outcomes = batch.outcomes()
+        whole = all(isinstance(outcome, Delivered) for outcome in outcomes)
+        self._paces[feed].trusted = whole
+        if ahead and whole:
+            labels = {"route": feed.name, "outcome": Delivered.__name__.lower()}
+            telemetry.outcomes.add(len(outcomes), labels)
+            return []
+        if ahead:
+            connection.execute(BACK)
         rows: list[int | Settlement] = []
         late: list[ClaimedJob] = []
         counts: dict[type[Outcome], int] = {}
         released = 0
-        for job, outcome in zip(batch.jobs, batch.outcomes(), strict=True):
+        for job, outcome in zip(batch.jobs, outcomes, strict=True):
             if outcome is None:
                 late.append(job)
                 continue

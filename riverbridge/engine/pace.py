@@ -48,6 +48,8 @@ class Pace:
         self._looked = float("-inf")
         self._late = 0
         self._quick = 0
+        self.trusted = False
+        """Whether the last batch was delivered whole, so that the next may be settled ahead."""
 
     @property
     def limit(self) -> int:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SAVEPOINT = b"SAVEPOINT settle"
-_BACK = b"ROLLBACK TO SAVEPOINT settle"
+BACK = b"ROLLBACK TO SAVEPOINT settle"
 
 FIRST_REST = 60.0
 """Seconds a row that cannot be written is left alone the first time; doubles each time."""
@@ -97,7 +97,7 @@ def by_halves(
         if lost(connection):
             raise
         reason = str(error).partition("\n")[0]
-    connection.execute(_BACK)
+    connection.execute(BACK)
     if len(items) == 1:
         return [(items[0], reason)]
     middle = len(items) // 2
