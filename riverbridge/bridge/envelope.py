@@ -8,7 +8,7 @@ from typing import Literal
 from riverbridge.bridge.template import Fields, Template
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
-from riverbridge.sinks.base import Message
+from riverbridge.sinks.base import Message, headers_problem
 
 EnvelopeKind = Literal["cloudevents", "raw"]
 """`cloudevents`: CloudEvents 1.0, binary mode, attributes as `ce_…` headers. `raw`: the args and
@@ -35,7 +35,8 @@ class Envelope:
         """source: the events' source name, the same on every process and attempt."""
         self._kind = kind
         self._source = source
-        self._destination = destination
+        self._destination = destination or Template.parse("")
+        self._fixed_destination = self._destination.constant
         self._key = key
         self._headers = tuple((headers or {}).items())
         self._fixed = (
@@ -72,10 +73,12 @@ class Envelope:
                 (name, _header(template.render(fields), f"header {name}"))
                 for name, template in self._headers
             )
+            if problem := headers_problem(headers):
+                raise TemplateError(problem)
         return Message(
             id_,
             job.args.encode(),
-            "" if self._destination is None else self._destination.render(fields),
+            self._fixed_destination or self._destination.render(fields),
             None if self._key is None else self._key.render(fields),
             headers,
             None,

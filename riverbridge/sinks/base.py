@@ -16,6 +16,10 @@ import msgspec
 
 from riverbridge.model.outcome import Outcome
 
+HEADER_COUNT = 64
+HEADER_BYTES = 16 * 1024
+"""The most that a message carries: headers, and bytes of their names and values."""
+
 
 class Message(msgspec.Struct, frozen=True):
     """One rendered job, ready for the wire.
@@ -24,7 +28,8 @@ class Message(msgspec.Struct, frozen=True):
     body: the bytes to send; None is a tombstone.
     destination: the rendered topic or queue; "" where the sink has only one.
     key: the rendered partition key or message group; None if the route has no key.
-    headers: names and values in order; values are text, as all sinks can carry text.
+    headers: names and values in order, as text, which all sinks can carry. Whoever makes a message
+        sees to it that `headers_problem` has nothing to say; sinks do not look again.
     """
 
     id: str
@@ -45,3 +50,23 @@ class Sink(Protocol):
     def close(self) -> None:
         """Release connections and threads; drop what was not sent. Called once."""
         ...
+
+
+def headers_problem(headers: tuple[tuple[str, str], ...]) -> str | None:
+    """Why these headers are not sent; None if they can be."""
+    if len(headers) > HEADER_COUNT:
+        return f"headers: {len(headers)} of them; the limit is {HEADER_COUNT}"
+    total = 0
+    for name, value in headers:
+        where = f"header {name[:80]!a}"
+        if "\n" in name or "\r" in name or "\n" in value or "\r" in value:
+            return f"{where}: holds a line break (CR or LF); remove it"
+        if "\0" in name:
+            return f"{where}: its name holds a NUL; remove it"
+        try:
+            total += len(name.encode()) + len(value.encode())
+        except UnicodeEncodeError:
+            return f"{where}: holds a lone surrogate, which UTF-8 cannot carry"
+    if total > HEADER_BYTES:
+        return f"headers: {total} bytes of names and values; the limit is {HEADER_BYTES}"
+    return None

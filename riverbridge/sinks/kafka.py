@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
 from functools import partial
-from itertools import chain
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -29,9 +28,6 @@ from riverbridge.sinks.kafka_config import (
 )
 from riverbridge.sinks.kafka_errors import JUDGED_BY_BATCH, Meaning, classify, outcome_of
 from riverbridge.sinks.kafka_message import (
-    HEADER_BYTES,
-    HEADER_COUNT,
-    headers_problem,
     milliseconds,
     too_large,
     topic_problem,
@@ -206,23 +202,11 @@ class KafkaSink:
     ) -> None:
         """Hand every message to the producer; those it does not take are put into `refused`."""
         produce, answered, topics = client.producer.produce, call.answered, self._topics
-        flat = chain.from_iterable
         for i, message in enumerate(messages):
-            topic, headers = message.destination, message.headers
-            text = "".join(flat(headers))
-            if (
-                topic not in topics
-                or len(text) > HEADER_BYTES
-                or len(headers) > HEADER_COUNT
-                or "\n" in text
-                or "\r" in text
-                or "\0" in text
-                or not text.isascii()
-            ):
-                problem = self._problem(message)
-                if problem is not None:
-                    refused[i] = Permanent(scrub(problem, self._secrets))
-                    continue
+            topic = message.destination
+            if topic not in topics and (problem := self._new_topic(topic)):
+                refused[i] = Permanent(scrub(problem, self._secrets))
+                continue
             instant = message.timestamp
             try:
                 produce(
@@ -233,23 +217,21 @@ class KafkaSink:
                     partial(answered, i),
                     None,
                     0 if instant is None else milliseconds(instant),
-                    list(headers),
+                    list(message.headers),
                 )
             except Exception as raised:
                 outcome = self._insist(message, client, partial(answered, i), deadline, raised)
                 if outcome is not None:
                     refused[i] = outcome
 
-    def _problem(self, message: Message) -> str | None:
-        topic = message.destination
-        if topic not in self._topics:
-            problem = topic_problem(topic)
-            if problem is not None:
-                return problem
+    def _new_topic(self, topic: str) -> str | None:
+        """What is wrong with a topic's name, looked at once."""
+        problem = topic_problem(topic)
+        if problem is None:
             if len(self._topics) >= _TOPICS_KEPT:
                 self._topics.clear()
             self._topics.add(topic)
-        return headers_problem(message.headers)
+        return problem
 
     def _insist(
         self,

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 from riverbridge.sinks.base import Message
 
-HEADER_COUNT = 64
-HEADER_BYTES = 16 * 1024
 TOPIC_LENGTH = 249
 
 _TOPIC = re.compile(rf"[a-zA-Z0-9._-]{{1,{TOPIC_LENGTH}}}")
@@ -27,26 +25,6 @@ def topic_problem(topic: str) -> str | None:
         f"topic: {shown} is no Kafka topic name; 1 to {TOPIC_LENGTH} of a-z A-Z 0-9 . _ - "
         f"and neither . nor .. (it has {len(topic)} characters)"
     )
-
-
-def headers_problem(headers: tuple[tuple[str, str], ...]) -> str | None:
-    """Why these headers are not sent; None if they can be."""
-    if len(headers) > HEADER_COUNT:
-        return f"headers: {len(headers)} of them; the limit is {HEADER_COUNT}"
-    total = 0
-    for name, value in headers:
-        where = f"header {name[:80]!a}"
-        if "\n" in name or "\r" in name or "\n" in value or "\r" in value:
-            return f"{where}: holds a line break (CR or LF); remove it"
-        if "\0" in name:
-            return f"{where}: its name holds a NUL; remove it"
-        try:
-            total += len(name.encode()) + len(value.encode())
-        except UnicodeEncodeError:
-            return f"{where}: holds a lone surrogate, which UTF-8 cannot carry"
-    if total > HEADER_BYTES:
-        return f"headers: {total} bytes of names and values; the limit is {HEADER_BYTES}"
-    return None
 
 
 def too_large(message: Message, limit: int, whose: str) -> str:

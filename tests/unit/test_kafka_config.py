@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from riverbridge.errors import ConfigurationError
+from riverbridge.sinks.base import headers_problem
 from riverbridge.sinks.kafka import KafkaSink
 from riverbridge.sinks.kafka_config import (
     Value,
@@ -18,7 +19,7 @@ from riverbridge.sinks.kafka_config import (
     scrub,
     secrets_of,
 )
-from riverbridge.sinks.kafka_message import headers_problem, milliseconds, topic_problem
+from riverbridge.sinks.kafka_message import milliseconds, topic_problem
 
 
 def test_good_properties_have_no_problems() -> None:

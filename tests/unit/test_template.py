@@ -48,7 +48,7 @@ def test_templates(template: str, text: str) -> None:
         r'{"s": "tab\there \"é\" \ud83d\ude00", "n": 12345678901234567890.000000000000000001000, '
         r'"t": true, "o": {"a": [1, 2]}, "null-ish": "null", "with space": 1, "e": ""}'
     )
-    columns = {"id": 7, "priority": 2, "tags": ["x", "y"], "attempt": 2}
+    columns = {"id": 7, "priority": 2, "tags": "x,y", "attempt": 2}
     assert rendered(template, args=args, metadata='{"m:n": 1}', **columns) == text
 
 
