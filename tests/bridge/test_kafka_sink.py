@@ -241,16 +241,14 @@ def test_what_kafka_cannot_carry_is_permanent_and_the_rest_goes(
         Message(id="2", body=b"x", destination=TOPIC, key="k" * 1_000_000),
         Message(id="3", body=b"x", destination=""),
         Message(id="4", body=b"x", destination="../etc"),
-        Message(id="5", body=b"x", destination=TOPIC, headers=(("a", "b\nc"),)),
-        Message(id="6", body=b"x", destination=TOPIC, headers=(("a", "b"),) * 65),
-        Message(id="7", body=b"x", destination=TOPIC, headers=(("a", "b" * 17_000),)),
-        Message(id="8", body=b"x", destination=TOPIC, key="\udc00"),
+        Message(id="5", body=b"x", destination=TOPIC, headers=(("a", "\udc00"),)),
+        Message(id="6", body=b"x", destination=TOPIC, key="\udc00"),
     ]
-    good = messages(8)
+    good = messages(6)
     outcomes = deliver(sink, [m for pair in zip(bad, good, strict=True) for m in pair])
-    assert outcomes[1::2] == [Delivered()] * 8
+    assert outcomes[1::2] == [Delivered()] * 6
     errors = [o.error for o in outcomes[::2] if isinstance(o, Permanent)]
-    assert len(errors) == 8
+    assert len(errors) == 6
     assert "1000000 bytes" in errors[0]
     assert "message.max.bytes" in errors[0]
     assert all(len(e.encode()) <= 1024 for e in errors)

@@ -236,6 +236,16 @@ def test_no_header_holds_a_line_break(bad: str) -> None:
     assert dict(mine.render(traced).headers)["tracestate"] == "a=1"
 
 
+def test_headers_are_bounded_in_number_and_size() -> None:
+    many = {f"h{n}": Template.parse("v") for n in range(65)}
+    with pytest.raises(TemplateError, match="the limit is 64"):
+        envelope(headers=many).render(job())
+    large = {f"h{n}": Template.parse("{args.h}") for n in range(5)}
+    assert envelope(headers=large).render(job(args='{"h": "x"}'))
+    with pytest.raises(TemplateError, match="the limit is 16384"):
+        envelope(headers=large).render(job(args=json.dumps({"h": "x" * 4000})))
+
+
 def test_destination_and_key() -> None:
     made = envelope(destination=Template.parse("jobs.{kind}"), key=Template.parse("{args.a}"))
     message = made.render(job())
