@@ -252,7 +252,7 @@ def test_what_kafka_cannot_carry_is_permanent_and_the_rest_goes(
     assert "1000000 bytes" in errors[0]
     assert "message.max.bytes" in errors[0]
     assert all(len(e.encode()) <= 1024 for e in errors)
-    read(mock.bootstrap_servers, TOPIC, 8)
+    read(mock.bootstrap_servers, TOPIC, 6)
 
 
 def test_a_body_near_the_limit_goes_and_the_limit_is_configurable(mock: MockKafka) -> None:
