@@ -70,11 +70,11 @@ class Bridge:
         stop: threading.Event | None = None,
         sinks: Mapping[str, Sink] | None = None,
     ) -> None:
-        """Checks the database and wires everything; starts nothing.
+        """Checks the database and wires everything; starts the probes and nothing else.
 
-        Waits for a database that is not up yet, until `stop`. sinks: used instead of those the
-        settings describe, by the same names. Raises ConfigurationError for settings, tables
-        (SchemaError) and a database that refuses this role.
+        Waits for a database that is not up yet, until `stop`: alive, but not ready. sinks: used
+        instead of those the settings describe, by the same names. Raises ConfigurationError for
+        settings, tables (SchemaError) and a database that refuses this role.
         """
         _need_sinks(settings)
         assert settings.database_url is not None  # the caller loaded them so
@@ -90,15 +90,14 @@ class Bridge:
             pooler=settings.pooler,
         )
         table = JobTable(settings.db_schema, self.client_id)
-        processes = ProcessTable(
-            settings.db_schema,
-            id=self.client_id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            version=VERSION,
-        )
+        processes = _process_table(settings, self.client_id)
         self._asked_to_stop = stop or threading.Event()
-        crashed = self._survey(processes, sinks, self._asked_to_stop)
+        self._open_probes()
+        try:
+            crashed = self._survey(processes, sinks, self._asked_to_stop)
+        except BaseException:
+            self._rest_stop.set()
+            raise
         self._lanes = self._make_lanes(table, guarded=bool(crashed))
         self._keeper = Keeper(
             connect=self._connect,
@@ -138,19 +137,23 @@ class Bridge:
             )
         return crashed
 
-    def _wire_rest(self) -> None:
-        """What beside lanes and keeper runs, and the threads for all of it."""
-        settings = self.settings
-        self._leader = self._make_leader() if settings.elections else None
-        self._listener = self._make_listener()
-        self._probes = Server(
-            application(self), host=settings.probes.host, port=settings.probes.port
-        )
-        self.port = self._probes.port
-        self._lanes_stop = threading.Event()
+    def _open_probes(self) -> None:
+        """First of all: a process that waits for its database is alive and says so."""
+        self._wired = False
+        probes = self.settings.probes
+        server = Server(application(self), host=probes.host, port=probes.port)
+        self.port = server.port
         self._rest_stop = threading.Event()
-        self._lane_threads = Supervisor(self._lanes_stop)
         self._rest_threads = Supervisor(self._rest_stop)
+        self._rest_threads.start("probes", server.run)
+
+    def _wire_rest(self) -> None:
+        """What beside lanes and keeper runs, and the lanes' threads."""
+        self._leader = self._make_leader() if self.settings.elections else None
+        self._listener = self._make_listener()
+        self._lanes_stop = threading.Event()
+        self._lane_threads = Supervisor(self._lanes_stop)
+        self._wired = True
 
     def _make_lanes(self, table: JobTable, *, guarded: bool) -> list[Lane]:
         """The shared lanes, and those of routes that have their own."""
@@ -244,7 +247,6 @@ class Bridge:
             self._rest_threads.start("leader", self._leader.run)
         if self._listener is not None:
             self._rest_threads.start("listener", self._listener.run)
-        self._rest_threads.start("probes", self._probes.run)
         grace = self.settings.grace
         for number, lane in enumerate(self._lanes, 1):
             self._lane_threads.start(f"lane-{number}", _serving(lane, grace))
@@ -281,6 +283,8 @@ class Bridge:
 
     def checks(self) -> dict[str, str | None]:
         """Readiness: each part by its progress (`riverbridge.console.probes.Health`)."""
+        if not self._wired:
+            return {"database": "waiting for its first answer"}
         patience = self.settings.deadline + 5.0
         found: dict[str, str | None] = {
             f"lane-{number}": _stalled(lane.progress, patience)
@@ -311,6 +315,16 @@ def run(settings: Settings, stop: threading.Event) -> None:
             bridge.unstick()
     finally:
         bridge.stop()
+
+
+def _process_table(settings: Settings, client_id: str) -> ProcessTable:
+    return ProcessTable(
+        settings.db_schema,
+        id=client_id,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version=VERSION,
+    )
 
 
 def _need_sinks(settings: Settings) -> None:

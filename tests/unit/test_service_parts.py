@@ -8,14 +8,20 @@ import logging
 import socket
 import sys
 import threading
+import urllib.error
+import urllib.request
 from typing import Any
 
 import pytest
 
 from riverbridge.console.probes import Server, application
+from riverbridge.embedded.process import free_port
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
 from riverbridge.logs import LONGEST, JsonFormatter, TextFormatter
+from riverbridge.service.running import Bridge, Stopped
+from riverbridge.settings import load
+from tests.support.wait import eventually
 
 
 class Stop(threading.Event):
@@ -191,3 +197,46 @@ def test_an_address_in_use_is_a_configuration_error() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}"):
             Server(application(AHealth()), host="127.0.0.1", port=port)
+
+
+def test_a_bridge_that_waits_for_its_database_is_alive_and_not_ready() -> None:
+    settings = load(
+        {
+            "DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port()}/none",
+            "RIVERBRIDGE_SINKS__EVENTS__TYPE": "kafka",
+            "RIVERBRIDGE_SINKS__EVENTS__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+            "RIVERBRIDGE_SINKS__EVENTS__TOPIC": "events",
+            "RIVERBRIDGE_PROBES__PORT": str(port := free_port()),
+        },
+        dotenv=None,
+        toml=None,
+    )
+    stop = threading.Event()
+    stopped: list[BaseException] = []
+
+    def construct() -> None:
+        try:
+            Bridge(settings, stop)
+        except Stopped as asked:
+            stopped.append(asked)
+
+    thread = threading.Thread(target=construct)
+    thread.start()
+    try:
+        base = f"http://127.0.0.1:{port}"
+        eventually(lambda: status(f"{base}/livez") == 200)
+        assert status(f"{base}/readyz") == 503
+    finally:
+        stop.set()
+        thread.join(10)
+    assert len(stopped) == 1
+
+
+def status(url: str) -> int | None:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
+    except OSError:
+        return None
