@@ -108,3 +108,7 @@ class Server:
 
         threading.Thread(target=end, name="probes-stop", daemon=True).start()
         self._server.run(sockets=[self._socket])
+
+    def close(self) -> None:
+        """Give the address back, should `run` never have come to serve on it."""
+        self._socket.close()

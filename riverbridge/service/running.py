@@ -97,6 +97,8 @@ class Bridge:
             crashed = self._survey(processes, sinks, self._asked_to_stop)
         except BaseException:
             self._rest_stop.set()
+            self._rest_threads.join(5.0)
+            self._probes.close()
             raise
         self._lanes = self._make_lanes(table, guarded=bool(crashed))
         self._keeper = Keeper(
@@ -141,11 +143,11 @@ class Bridge:
         """First of all: a process that waits for its database is alive and says so."""
         self._wired = False
         probes = self.settings.probes
-        server = Server(application(self), host=probes.host, port=probes.port)
-        self.port = server.port
+        self._probes = Server(application(self), host=probes.host, port=probes.port)
+        self.port = self._probes.port
         self._rest_stop = threading.Event()
         self._rest_threads = Supervisor(self._rest_stop)
-        self._rest_threads.start("probes", server.run)
+        self._rest_threads.start("probes", self._probes.run)
 
     def _wire_rest(self) -> None:
         """What beside lanes and keeper runs, and the lanes' threads."""
