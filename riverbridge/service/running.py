@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 
 from opentelemetry import metrics
@@ -92,14 +92,8 @@ class Bridge:
         table = JobTable(settings.db_schema, self.client_id)
         processes = _process_table(settings, self.client_id)
         self._asked_to_stop = stop or threading.Event()
-        self._open_probes()
-        try:
+        with self._probing():
             crashed = self._survey(processes, sinks, self._asked_to_stop)
-        except BaseException:
-            self._rest_stop.set()
-            self._rest_threads.join(5.0)
-            self._probes.close()
-            raise
         self._lanes = self._make_lanes(table, guarded=bool(crashed))
         self._keeper = Keeper(
             connect=self._connect,
@@ -139,8 +133,9 @@ class Bridge:
             )
         return crashed
 
-    def _open_probes(self) -> None:
-        """First of all: a process that waits for its database is alive and says so."""
+    @contextlib.contextmanager
+    def _probing(self) -> Iterator[None]:
+        """Answer the probes from here on: a process that waits for its database is alive."""
         self._wired = False
         probes = self.settings.probes
         self._probes = Server(application(self), host=probes.host, port=probes.port)
@@ -148,6 +143,13 @@ class Bridge:
         self._rest_stop = threading.Event()
         self._rest_threads = Supervisor(self._rest_stop)
         self._rest_threads.start("probes", self._probes.run)
+        try:
+            yield
+        except BaseException:
+            self._rest_stop.set()
+            self._rest_threads.join(5.0)
+            self._probes.close()
+            raise
 
     def _wire_rest(self) -> None:
         """What beside lanes and keeper runs, and the lanes' threads."""
