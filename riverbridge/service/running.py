@@ -7,11 +7,7 @@ listener and leader: at most lanes + 3.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import logging
-import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +20,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.console.probes import Server, application
 from riverbridge.engine.batch import Feed
-from riverbridge.engine.keeper import SILENCE, Keeper
+from riverbridge.engine.keeper import Keeper
 from riverbridge.engine.lane import Lane, Limits
 from riverbridge.engine.listener import Listener
 from riverbridge.engine.pace import Pace
@@ -32,10 +28,11 @@ from riverbridge.engine.settling import Aside
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.engine.waking import Waker
 from riverbridge.errors import ConfigurationError
+from riverbridge.service.identity import VERSION, client_id, crashed_before, process_table
 from riverbridge.service.wiring import make_feeds, make_routes, make_sink, source_name
 from riverbridge.settings import Settings
 from riverbridge.sinks.base import Sink
-from riverbridge.store.database import Connection, connector, first_connection
+from riverbridge.store.database import connector, first_connection
 from riverbridge.store.jobs import JobTable
 from riverbridge.store.processes import ProcessTable
 from riverbridge.store.queues import QueueTable
@@ -45,8 +42,6 @@ from riverbridge.upkeep.leader import Leader
 from riverbridge.upkeep.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
-
-VERSION = importlib.metadata.version("riverbridge")
 
 
 STUCK = 15.0
@@ -80,7 +75,7 @@ class Bridge:
         assert settings.database_url is not None  # the caller loaded them so
         self.version = VERSION
         self.settings = settings
-        self.client_id = _client_id(settings.name)
+        self.client_id = client_id(settings.name)
         self._outlets: dict[str, Outlet] = {}
         self._wakers: list[Waker] = []
         self._aside = Aside()
@@ -90,7 +85,7 @@ class Bridge:
             pooler=settings.pooler,
         )
         table = JobTable(settings.db_schema, self.client_id)
-        processes = _process_table(settings, self.client_id)
+        processes = process_table(settings, self.client_id)
         self._asked_to_stop = stop or threading.Event()
         with self._probing():
             crashed = self._survey(processes, sinks, self._asked_to_stop)
@@ -122,7 +117,7 @@ class Bridge:
             raise Stopped
         with connection:
             check_schema(connection, settings.db_schema)
-            crashed = _crashed(connection, processes, 2 * settings.batch_size)
+            crashed = crashed_before(connection, processes, 2 * settings.batch_size)
             if sinks is None:
                 sinks = {name: make_sink(name, sink) for name, sink in settings.sinks.items()}
             for name, sink in sinks.items():
@@ -321,39 +316,12 @@ def run(settings: Settings, stop: threading.Event) -> None:
         bridge.stop()
 
 
-def _process_table(settings: Settings, client_id: str) -> ProcessTable:
-    return ProcessTable(
-        settings.db_schema,
-        id=client_id,
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        version=VERSION,
-    )
-
-
 def _need_sinks(settings: Settings) -> None:
     if not settings.sinks:
         raise ConfigurationError(
             "RIVERBRIDGE_SINKS__<NAME>__TYPE: no sink is set; set at least one, as in "
             "RIVERBRIDGE_SINKS__EVENTS__TYPE=kafka"
         )
-
-
-def _crashed(connection: Connection, processes: ProcessTable, guarded: int) -> list[str]:
-    """Records that a clean stop would have removed: their processes died, perhaps of a job."""
-    found = [
-        record.id
-        for record in processes.crashed(connection, SILENCE)
-        if record.silent or _gone(record.host, record.pid)
-    ]
-    if found:
-        log.warning(
-            "%d process(es) died without signing off; the first %d jobs of each queue and lane "
-            "are served one at a time",
-            len(found),
-            guarded,
-        )
-    return found
 
 
 def _close(outlets: Iterable[Outlet]) -> None:
@@ -380,24 +348,3 @@ def _stalled(progress: float, patience: float) -> str | None:
 
 def _keep(seconds: float | None) -> timedelta | None:
     return None if seconds is None or seconds < 0 else timedelta(seconds=seconds)
-
-
-def _client_id(name: str | None) -> str:
-    """Unique for each process and never used again, as River asks of client ids; ≤ 100 bytes."""
-    host = (name or socket.gethostname()).replace(".", "_")[:60]
-    return f"riverbridge_{host}_{int(time.time()):x}_{secrets.token_hex(4)}"
-
-
-def _gone(host: str, pid: int) -> bool:
-    """Whether a process of this host is known to be dead. In a container our own pid comes back."""
-    if host != socket.gethostname():
-        return False
-    if pid == os.getpid():
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
