@@ -70,7 +70,8 @@ def _check_without_versions(conn: psycopg.Connection[Any], schema: str | None) -
         raise SchemaError(
             f"River's tables are not there{_where(schema)} (found: neither river_job nor "
             f"river_migration; needed: {MAIN} {MAIN_OLDEST:03} to {MAIN_NEWEST:03}); "
-            f"run: {_up(schema)} (or, if they are there, grant this role USAGE on their schema)"
+            "if they are, grant this role USAGE on their schema, else "
+            f"run: {_up(schema)}"
         )
     unknown = f"the versions of the tables{_where(schema)} are unknown, river_migration is absent"
     if not unique_states:
