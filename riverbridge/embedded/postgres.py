@@ -15,8 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -29,6 +28,7 @@ from riverbridge.embedded.process import (
     free_port,
     plain_environment,
 )
+from riverbridge.embedded.server import Server
 from riverbridge.errors import PartMissing, ServerFailed
 
 ADMIN = "postgres"
@@ -157,7 +157,7 @@ def _copy_binaries(bin_dir: Path, target: Path) -> Path:
     return copy / bin_dir.name
 
 
-class Postgres:
+class Postgres(Server):
     """A Postgres server: `with Postgres() as server: psycopg.connect(server.dsn())`.
 
     directory: where its data, log and password live, kept after stop; by default a temporary
@@ -172,6 +172,8 @@ class Postgres:
     """
 
     flavour = "postgres"
+
+    noun = "Postgres"
 
     def __init__(
         self,
@@ -197,23 +199,7 @@ class Postgres:
         self._account = unprivileged_account()
         self._keep = directory is not None
         self._fixed_port = port != 0
-        self._child: ChildProcess | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        return self._running().pid
+        self._child = None
 
     @property
     def log(self) -> Path:
@@ -279,15 +265,7 @@ class Postgres:
 
     def pause(self) -> None:
         """Freeze the postmaster: new connections hang. Sessions that exist go on."""
-        self._running().pause()
-
-    def resume(self) -> None:
-        self._running().resume()
-
-    def _running(self) -> ChildProcess:
-        if self._child is None:
-            raise ServerFailed("this Postgres is not running: call start() first")
-        return self._child
+        super().pause()
 
     def _home(self) -> Path:
         if self.directory is None:

@@ -16,13 +16,13 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import boto3
 
-from riverbridge.embedded.process import LOOPBACK, ChildProcess, free_port, plain_environment
-from riverbridge.errors import PartMissing, ServerFailed
+from riverbridge.embedded.process import LOOPBACK, ChildProcess, plain_environment
+from riverbridge.embedded.server import Throwaway
+from riverbridge.errors import PartMissing
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -116,7 +116,7 @@ def _install(environment: Path) -> None:
                 raise PartMissing(f"ministack (SQS) cannot be installed: {end}\n{_HOW}")
 
 
-class SqsServer:
+class SqsServer(Throwaway):
     """An SQS server: `with SqsServer() as server: server.client().list_queues()`.
 
     The port, once taken, stays over restarts; queues and messages do not.
@@ -124,48 +124,19 @@ class SqsServer:
     """
 
     flavour = "ministack"
+    noun = "SQS server"
+    prefix = "riverbridge-sqs-"
+    patience = 30.0
 
     def __init__(self, *, port: int = 0) -> None:
         self._command = find_ministack()
         self.version = locked_version()
-        self.port = port
-        self._directory: Path | None = None
-        self._child: ChildProcess | None = None
+        super().__init__(port)
         self._client: SQSClient | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def endpoint_url(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        return self._running().pid
-
-    def start(self, within: float = 30.0) -> None:
-        """Start; serves requests on return."""
-        fixed = self.port != 0
-        self._directory = self._directory or Path(tempfile.mkdtemp(prefix="riverbridge-sqs-"))
-        for attempt in (1, 2, 3):
-            self.port = self.port if fixed else free_port()
-            try:
-                self._launch(self._directory, within)
-                return
-            except ServerFailed:
-                if fixed or attempt == 3:
-                    self.stop()
-                    raise
 
     def _launch(self, directory: Path, within: float) -> None:
         environment = plain_environment(
@@ -199,24 +170,7 @@ class SqsServer:
         client, self._client = self._client, None
         if client is not None:
             client.close()
-        child, self._child = self._child, None
-        if child is not None:
-            child.stop()
-        directory, self._directory = self._directory, None
-        if directory is not None:
-            shutil.rmtree(directory, ignore_errors=True)
-
-    def restart(self) -> None:
-        """End it and start an empty one on the same port."""
-        self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        """Freeze it: connections stay, nothing is answered."""
-        self._running().pause()
-
-    def resume(self) -> None:
-        self._running().resume()
+        super().stop()
 
     def reset(self) -> None:
         """Delete every queue and message."""
@@ -243,8 +197,3 @@ class SqsServer:
             name = name if name.endswith(".fifo") else f"{name}.fifo"
         created = self.client().create_queue(QueueName=name, Attributes=wanted)  # type: ignore[arg-type]
         return created["QueueUrl"]
-
-    def _running(self) -> ChildProcess:
-        if self._child is None:
-            raise ServerFailed("this SQS server is not running: call start() first")
-        return self._child
