@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from riverbridge.bridge.template import Fields, Template
+from riverbridge.bridge.template import Template, field
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 from riverbridge.sinks.base import Message, headers_problem
@@ -17,7 +17,8 @@ one header, `event-id`."""
 KINDS_KEPT = 1000
 """Kinds whose header is kept ready."""
 
-_TRACE = ("traceparent", "tracestate")
+_TRACE = tuple((name, field("metadata", name)) for name in ("traceparent", "tracestate"))
+_given_id = field("metadata", "event_id")
 
 
 class Envelope:
@@ -50,8 +51,10 @@ class Envelope:
 
     def render(self, job: ClaimedJob) -> Message:
         """The message for `job`; raises TemplateError where a template has no value for it."""
-        fields = Fields(job)
-        id_ = self._event_id(fields)
+        id_ = f"{self._source}:{job.id}"
+        if '"event_id"' in job.metadata and (given := _given_id(job)):
+            # The inserter's own, equal on every attempt as ours is.
+            id_ = _header(given, "metadata.event_id")
         if self._kind == "cloudevents":
             headers: tuple[tuple[str, str], ...] = (
                 ("ce_id", id_),
@@ -64,13 +67,13 @@ class Envelope:
         if '"trace' in job.metadata:
             headers += tuple(
                 (name, value)
-                for name in _TRACE
+                for name, read in _TRACE
                 # One that no header can carry is worth less than the job: it stays behind.
-                if (value := fields.find("metadata", (name,))) and value.isprintable()
+                if (value := read(job)) and value.isprintable()
             )
         if self._headers:
             headers += tuple(
-                (name, _header(template.render(fields), f"header {name}"))
+                (name, _header(template.render(job), f"header {name}"))
                 for name, template in self._headers
             )
             if problem := headers_problem(headers):
@@ -78,8 +81,8 @@ class Envelope:
         return Message(
             id_,
             job.args.encode(),
-            self._fixed_destination or self._destination.render(fields),
-            None if self._key is None else self._key.render(fields),
+            self._fixed_destination or self._destination.render(job),
+            None if self._key is None else self._key.render(job),
             headers,
             None,
         )
@@ -97,14 +100,6 @@ class Envelope:
             header = ("ce_time", job.created_at.isoformat()[:-6] + "Z")
             self._time = (job.created, header)
         return header
-
-    def _event_id(self, fields: Fields) -> str:
-        """The inserter's own `event_id`, or source and job id; equal on every attempt."""
-        if '"event_id"' in fields.job.metadata:
-            given = fields.find("metadata", ("event_id",))
-            if given:
-                return _header(given, "metadata.event_id")
-        return f"{self._source}:{fields.job.id}"
 
 
 def _header(value: str, what: str) -> str:

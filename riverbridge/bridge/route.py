@@ -60,7 +60,13 @@ class Route:
 
     def preview(self, job: ClaimedJob) -> list[tuple[str, Message | Permanent]]:
         """What would be sent, by sink name."""
-        return [(outlet.name, render(envelope, job)) for outlet, envelope in self._sinks.items()]
+        found: list[tuple[str, Message | Permanent]] = []
+        for outlet, envelope in self._sinks.items():
+            try:
+                found.append((outlet.name, envelope.render(job)))
+            except TemplateError as error:
+                found.append((outlet.name, Permanent(str(error))))
+        return found
 
 
 class Unmatched:
@@ -80,14 +86,6 @@ class Unmatched:
         )
 
 
-def render(envelope: Envelope, job: ClaimedJob) -> Message | Permanent:
-    """The message, or the reason for which this job has none."""
-    try:
-        return envelope.render(job)
-    except TemplateError as error:
-        return Permanent(str(error))
-
-
 class _Delivery:
     """One batch on its way to the sinks of its route."""
 
@@ -96,7 +94,7 @@ class _Delivery:
         self._waiting = waiting
         self._lock = threading.Lock()
         self.places = batch.open()
-        self._worst: dict[int, tuple[str, Outcome]] = {}
+        self._worst: Sequence[Outcome] = ()
 
     def send(self, outlet: Outlet, envelope: Envelope) -> None:
         sent: list[int] = []
@@ -105,56 +103,54 @@ class _Delivery:
         def messages() -> list[Message]:
             if self._batch.abandoned:
                 return []
+            jobs = self._batch.jobs
             rendered = []
             for place in self.places:
-                message = self._render(envelope, place)
-                if isinstance(message, Message):
-                    sent.append(place)
-                    rendered.append(message)
+                try:
+                    rendered.append(envelope.render(jobs[place]))
+                except TemplateError as error:
+                    refused.append((place, Permanent(str(error))))
+                except Exception as error:
+                    # A defect of ours costs this job an attempt and no other job anything.
+                    log.exception("job %d could not be rendered", jobs[place].id)
+                    text = f"could not be rendered: {type(error).__name__}: {error}"
+                    refused.append((place, Retry(text)))
                 else:
-                    refused.append((place, message))
+                    sent.append(place)
             return rendered
 
         def done(outcomes: Sequence[Outcome]) -> None:
-            if len(outcomes) == len(sent) and len(sent) + len(refused) == len(self.places):
-                answers = [*zip(sent, outcomes, strict=True), *refused]
-            else:
-                answers = [(place, Unreachable("dropped unsent")) for place in self.places]
-            self._heard(outlet.name, answers)
+            if len(outcomes) != len(sent) or len(sent) + len(refused) != len(self.places):
+                outcomes = [Unreachable("dropped unsent")] * len(self.places)
+            elif refused:
+                answers = dict(refused) | dict(zip(sent, outcomes, strict=True))
+                outcomes = [answers[place] for place in self.places]
+            self._heard([_named(outlet.name, outcome) for outcome in outcomes])
 
         outlet.submit(messages, self._batch.deadline, done)
 
-    def _render(self, envelope: Envelope, place: int) -> Message | Permanent | Retry:
-        """The message; a defect of ours costs this job an attempt and no other job anything."""
-        job = self._batch.jobs[place]
-        try:
-            return render(envelope, job)
-        except Exception as error:
-            log.exception("job %d could not be rendered", job.id)
-            return Retry(f"could not be rendered: {type(error).__name__}: {error}")
-
-    def _heard(self, sink: str, answers: Sequence[tuple[int, Outcome]]) -> None:
+    def _heard(self, outcomes: Sequence[Outcome]) -> None:
+        """One sink's outcomes, in the order of `places`; the last sink's settle what each job's is."""
         with self._lock:
-            for place, outcome in answers:
-                known = self._worst.get(place)
-                if known is None or _graver(outcome, known[1]):
-                    self._worst[place] = (sink, outcome)
+            self._worst = [*map(_graver, outcomes, self._worst)] if self._worst else outcomes
             self._waiting -= 1
             if self._waiting:
                 return
         if len(self.places) == len(self._batch.jobs):
-            self._batch.answer([_named(*self._worst[place]) for place in self.places])
+            self._batch.answer(self._worst)
         else:
-            for place in self.places:
-                self._batch.answer([_named(*self._worst[place])], place)
+            for place, outcome in zip(self.places, self._worst, strict=True):
+                self._batch.answer([outcome], place)
 
 
-def _graver(one: Outcome, other: Outcome) -> bool:
-    return _GRAVITY.index(type(one)) < _GRAVITY.index(type(other))
+def _graver(one: Outcome, other: Outcome) -> Outcome:
+    return min(other, one, key=lambda outcome: _GRAVITY.index(type(outcome)))
 
 
 def _named(sink: str, outcome: Outcome) -> Outcome:
     """Errors say which sink they came from."""
+    if type(outcome) is Delivered:
+        return outcome
     match outcome:
         case Retry():
             return Retry(f"{sink}: {outcome.error}", outcome.ambiguous)

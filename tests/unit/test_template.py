@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riverbridge.bridge.envelope import KINDS_KEPT, Envelope
-from riverbridge.bridge.template import LONGEST, Fields, Template
+from riverbridge.bridge.template import LONGEST, Template
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 from tests.support.jobs import job
 
 
 def rendered(template: str, **columns: object) -> str:
-    return Template.parse(template).render(Fields(job(**columns)))
+    return Template.parse(template).render(job(**columns))
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,8 @@ def rendered(template: str, **columns: object) -> str:
     [
         ("", ""),
         ("plain", "plain"),
+        ("100%", "100%"),
+        ("%s of {kind} %(a)s", "%s of order.placed %(a)s"),
         ("{kind}", "order.placed"),
         ("{ id }-{queue}-{priority}-{tags}", "7-q-2-x,y"),
         ("{attempt}", "3"),
@@ -120,7 +122,7 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
     except TemplateError:
         return
     with contextlib.suppress(TemplateError):
-        assert isinstance(template.render(Fields(job())), str)
+        assert isinstance(template.render(job()), str)
 
 
 documents = st.recursive(
