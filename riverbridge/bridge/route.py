@@ -130,7 +130,7 @@ class _Delivery:
         outlet.submit(messages, self._batch.deadline, done)
 
     def _heard(self, outcomes: Sequence[Outcome]) -> None:
-        """One sink's outcomes, in the order of `places`; the last sink's settle what each job's is."""
+        """Take one sink's outcomes, in the order of `places`; the last one's make the answer."""
         with self._lock:
             self._worst = [*map(_graver, outcomes, self._worst)] if self._worst else outcomes
             self._waiting -= 1
