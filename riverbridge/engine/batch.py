@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -20,6 +20,10 @@ Claiming = Literal["auto", "lock", "lease"]
 `lease`: leased from the start. `auto`: `lock` until the taker proves slow."""
 
 
+Settled = Callable[[Sequence[tuple[ClaimedJob, Outcome]]], None]
+"""Told, after the commit, which jobs were settled and how. Called by a lane's thread: be quick."""
+
+
 class Batch:
     """Jobs that are out: one outcome is owed for each.
 
@@ -31,10 +35,16 @@ class Batch:
         """deadline: the time.monotonic by which the taker must have answered."""
         self.jobs = jobs
         self.deadline = deadline
+        self.on_settled: Settled | None = None
+        """A taker that wants to know sets this before it answers."""
+        self.on_abandoned: Callable[[], None] | None = None
+        """The same: others may have these jobs now, so what still runs is to be ended."""
         self._outcomes: list[Outcome | None] = [None] * len(jobs)
         self._open = len(jobs)
         self._lock = threading.Lock()
         self._answered = threading.Event()
+        self._over = threading.Event()
+        self._leased: list[Callable[[], None]] | None = []
         self._abandoned = False
 
     def answer(self, outcomes: Sequence[Outcome], start: int = 0) -> None:
@@ -46,10 +56,33 @@ class Batch:
                     self._open -= 1
             if self._open == 0:
                 self._answered.set()
+                self._over.set()
 
     def wait(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds; True once every job has its outcome."""
-        return self._answered.wait(max(0.0, timeout))
+        """Wait up to `timeout` seconds; True once every job has its outcome.
+
+        False at once when the taker asked for leases: the lane makes them of what is not answered.
+        """
+        self._over.wait(max(0.0, timeout))
+        return self._answered.is_set()
+
+    def lease(self, then: Callable[[], None]) -> None:
+        """End the wait under the row locks: a job needs its own row. `then` is called once what is
+        not answered is leased, or at once if it is; also when the batch is abandoned.
+        """
+        with self._lock:
+            if self._leased is not None:
+                self._leased.append(then)
+                self._over.set()
+                return
+        then()
+
+    def leased(self) -> None:
+        """The lane holds no row lock of this batch any more."""
+        with self._lock:
+            waiting, self._leased = self._leased, None
+        for then in waiting or ():
+            then()
 
     @property
     def answered(self) -> bool:
@@ -74,6 +107,9 @@ class Batch:
     def abandon(self) -> None:
         """Nobody waits any more: the lane lost its hold on these rows."""
         self._abandoned = True
+        self.leased()
+        if self.on_abandoned is not None:
+            self.on_abandoned()
 
     @property
     def abandoned(self) -> bool:

@@ -191,6 +191,9 @@ class Lane:
         if leases:
             # Before the taker sees them: should it raise, the book hands them back.
             self._leases.add(feed, batch, leases, pace if lease_first else None)
+        if not lease_first:
+            self._tell(batch, leases)
+        batch.leased()
         if lease_first:
             # Only now: the leases are committed, and a crash from here on is charged to them.
             feed.taker.take(batch)
@@ -309,6 +312,14 @@ class Lane:
             telemetry.outcomes.add(count, {"route": feed.name, "outcome": kind.__name__.lower()})
         telemetry.settle_seconds.record(time.monotonic() - began, {"route": feed.name})
         return self._lease(connection, feed, late)
+
+    def _tell(self, batch: Batch, leases: Sequence[Lease]) -> None:
+        """Say what the claim's own transaction settled: all that is answered and not leased."""
+        if batch.on_settled is None:
+            return
+        left = {lease.job.id for lease in leases}.union(self._aside.ids())
+        outcomes = zip(batch.jobs, batch.outcomes(), strict=True)
+        batch.on_settled([(job, o) for job, o in outcomes if o is not None and job.id not in left])
 
     def _lease(self, connection: Connection, feed: Feed, jobs: Sequence[ClaimedJob]) -> list[Lease]:
         """Turn locked rows into leases; those that cannot be written are set aside."""

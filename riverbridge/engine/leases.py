@@ -110,11 +110,15 @@ class LeaseBook:
             telemetry.outcomes.add(
                 1, {"route": feed.name, "outcome": type(outcome).__name__.lower()}
             )
-        self._write(connection, feed, rows)
+        settled = self._write(connection, feed, rows)
+        if out.batch.on_settled is not None:
+            told = ((out.leases[place].job, outcome) for place, outcome in ready)
+            out.batch.on_settled([(job, outcome) for job, outcome in told if job.id in settled])
 
     def _write(
         self, connection: Connection, feed: Feed, rows: list[tuple[Lease, Settlement]]
-    ) -> None:
+    ) -> set[int]:
+        """Write what is still ours; returns the ids that were settled."""
         started = time.monotonic()
         ours: set[int] = set()
 
@@ -141,6 +145,7 @@ class LeaseBook:
                 strayed,
             )
         telemetry.settle_seconds.record(time.monotonic() - started, {"route": feed.name})
+        return ours
 
     def _try_stuck(self, connection: Connection) -> None:
         """Leases that could not be written stay ours and `running`: try again after their rest."""

@@ -1,8 +1,10 @@
 """What became of one job: a value, never an exception.
 
-A taker (a sink, or later a Python job function) turns every job of a batch into one of these; the
-engine turns them into rows. Two of them leave no trace in the row, because nothing was tried that
-says anything about the job: `Unreachable` and `Misconfigured`.
+A taker (a sink, or a Python job function) turns every job of a batch into one of these; the engine
+turns them into rows. Two of them leave no trace in the row, because nothing was tried that says
+anything about the job: `Unreachable` and `Misconfigured`.
+
+metadata, where there is one: the text of a JSON object that is merged into the row's.
 """
 
 from __future__ import annotations
@@ -21,14 +23,25 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Completed:
+    """The function returned and left something for the row. Row: `completed`."""
+
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """Refused or lost for now. Row: one attempt spent, River's backoff, error appended.
 
-    ambiguous: the receiver may have it all the same (the answer was lost).
+    ambiguous: the receiver may have it all the same (the answer was lost). trace: the stack, for
+    people. delay: seconds to the next attempt, where the feed's retry policy is not to be asked.
     """
 
     error: str
     ambiguous: bool = False
+    trace: str = ""
+    delay: float | None = None
+    metadata: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,8 @@ class Cancelled:
     """Not to be worked. Row: `cancelled`, attempt spent, error appended."""
 
     error: str
+    trace: str = ""
+    metadata: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +82,24 @@ class Snoozed:
     """Not yet. Row: `scheduled` (`available` up to 5 s), attempt given back, `snoozes` counted."""
 
     seconds: float
+    metadata: str | None = None
 
 
-Outcome = Delivered | Retry | Permanent | Unreachable | Misconfigured | Cancelled | Snoozed
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The process stops and ended it. Row: `available` at once, attempt given back, no error."""
+
+    metadata: str | None = None
+
+
+Outcome = (
+    Delivered
+    | Completed
+    | Retry
+    | Permanent
+    | Unreachable
+    | Misconfigured
+    | Cancelled
+    | Snoozed
+    | Interrupted
+)

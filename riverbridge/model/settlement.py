@@ -11,7 +11,9 @@ import msgspec
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import (
     Cancelled,
+    Completed,
     Delivered,
+    Interrupted,
     Misconfigured,
     Outcome,
     Permanent,
@@ -20,7 +22,7 @@ from riverbridge.model.outcome import (
     Unreachable,
 )
 from riverbridge.model.retry import AT_ONCE, RetryPolicy
-from riverbridge.model.text import error_text
+from riverbridge.model.text import error_text, trace_text
 
 LAST_ATTEMPT = 32767
 """The column's largest value. A job there is worked once more and its number stays."""
@@ -42,6 +44,7 @@ class Settlement(msgspec.Struct, frozen=True):
     error: str | None = None
     delay: float | None = None
     metadata: str | None = None
+    trace: str = ""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -65,22 +68,41 @@ def settlement(
     match outcome:
         case Delivered():
             return Settlement(job.id, JobState.COMPLETED, attempt)
+        case Completed():
+            done = JobState.COMPLETED
+            return Settlement(job.id, done, attempt, metadata=outcome.metadata)
         case Retry():
-            error = error_text(outcome.error)
+            row = Settlement(
+                job.id,
+                JobState.DISCARDED,
+                attempt,
+                error_text(outcome.error),
+                metadata=outcome.metadata,
+                trace=trace_text(outcome.trace),
+            )
             if attempt >= limit(job, max_attempts):
-                return Settlement(job.id, JobState.DISCARDED, attempt, error)
-            delay = retry.delay(job.failures)
+                return row
+            delay = retry.delay(job.failures) if outcome.delay is None else outcome.delay
             state = JobState.AVAILABLE if delay <= AT_ONCE else JobState.RETRYABLE
-            return Settlement(job.id, state, attempt, error, delay)
+            return msgspec.structs.replace(row, state=state, delay=delay)
         case Permanent():
             return Settlement(job.id, JobState.DISCARDED, attempt, error_text(outcome.error))
         case Cancelled():
-            return Settlement(job.id, JobState.CANCELLED, attempt, error_text(outcome.error))
+            return Settlement(
+                job.id,
+                JobState.CANCELLED,
+                attempt,
+                error_text(outcome.error),
+                metadata=outcome.metadata,
+                trace=trace_text(outcome.trace),
+            )
         case Snoozed():
             state = JobState.AVAILABLE if outcome.seconds <= AT_ONCE else JobState.SCHEDULED
-            return Settlement(
-                job.id, state, job.attempt, None, outcome.seconds, _one_more_snooze(job.metadata)
-            )
+            counted = _one_more_snooze(job.metadata, outcome.metadata)
+            return Settlement(job.id, state, job.attempt, None, outcome.seconds, counted)
+        case Interrupted():
+            back = JobState.AVAILABLE
+            return Settlement(job.id, back, job.attempt, None, 0.0, outcome.metadata)
         case Unreachable() | Misconfigured():
             return None
         case _:
@@ -97,13 +119,15 @@ def released(job: ClaimedJob) -> Settlement:
     return Settlement(job.id, JobState.AVAILABLE, job.attempt)
 
 
-def _one_more_snooze(metadata: str) -> str:
+def _one_more_snooze(metadata: str, merged: str | None) -> str:
+    """What is merged: `merged`, the text of an object, and the number of snoozes with this one."""
     try:
         known = msgspec.json.decode(metadata, type=dict[str, msgspec.Raw])
         snoozes = _whole(msgspec.json.decode(known["snoozes"]))
     except (msgspec.MsgspecError, KeyError, ValueError, RecursionError):
         snoozes = 0
-    return f'{{"snoozes": {snoozes + 1}}}'
+    before = "{" if merged is None or merged == "{}" else f"{merged[:-1]}, "
+    return f'{before}"snoozes": {snoozes + 1}}}'
 
 
 def _whole(value: object) -> int:

@@ -167,6 +167,7 @@ def _columns(settlements: Sequence[Settlement]) -> dict[str, Any]:
         "delays": [s.delay for s in settlements],
         "attempts": [s.attempt for s in settlements],
         "metadata": [s.metadata for s in settlements],
+        "traces": [s.trace for s in settlements],
     }
 
 

@@ -12,7 +12,7 @@ SET state = CASE WHEN outcome.state IN ('retryable', 'scheduled') AND job.metada
                       'at', (to_json(now() AT TIME ZONE 'UTC') #>> '{}') || 'Z',
                       'attempt', least(job.attempt + 1, 32767),
                       'error', outcome.error,
-                      'trace', '')) END,
+                      'trace', outcome.trace)) END,
     finalized_at = CASE WHEN outcome.state IN ('completed', 'discarded', 'cancelled')
                           OR (outcome.state IN ('retryable', 'scheduled') AND job.metadata ? 'cancel_attempted_at')
                         THEN statement_timestamp() END,
@@ -27,6 +27,6 @@ SET state = CASE WHEN outcome.state IN ('retryable', 'scheduled') AND job.metada
                         THEN array_append(job.attempted_by[array_length(job.attempted_by, 1) - 98:], %(client)s::text)
                         ELSE array_append(job.attempted_by, %(client)s::text) END
 FROM unnest(%(ids)b::bigint[], %(states)b::text[], %(errors)b::text[], %(delays)b::float8[],
-            %(attempts)b::int[], %(metadata)b::text[])
-     AS outcome (id, state, error, delay, attempt, metadata)
+            %(attempts)b::int[], %(metadata)b::text[], %(traces)b::text[])
+     AS outcome (id, state, error, delay, attempt, metadata, trace)
 WHERE job.id = outcome.id

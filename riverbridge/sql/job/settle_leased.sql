@@ -11,7 +11,7 @@ SET state = CASE WHEN outcome.state IN ('retryable', 'scheduled') AND job.metada
                       'at', (to_json(job.attempted_at AT TIME ZONE 'UTC') #>> '{}') || 'Z',
                       'attempt', job.attempt,
                       'error', outcome.error,
-                      'trace', '')) END,
+                      'trace', outcome.trace)) END,
     finalized_at = CASE WHEN outcome.state IN ('completed', 'discarded', 'cancelled')
                           OR (outcome.state IN ('retryable', 'scheduled') AND job.metadata ? 'cancel_attempted_at')
                         THEN statement_timestamp() END,
@@ -22,9 +22,9 @@ SET state = CASE WHEN outcome.state IN ('retryable', 'scheduled') AND job.metada
                         THEN job.scheduled_at
                         ELSE statement_timestamp() + make_interval(secs => outcome.delay) END
 FROM unnest(%(ids)b::bigint[], %(states)b::text[], %(errors)b::text[], %(delays)b::float8[],
-            %(attempts)b::int[], %(metadata)b::text[],
+            %(attempts)b::int[], %(metadata)b::text[], %(traces)b::text[],
             %(owners)b::text[], %(claimed_at)b::timestamptz[], %(leased)b::int[])
-     AS outcome (id, state, error, delay, attempt, metadata, owner, claimed_at, leased)
+     AS outcome (id, state, error, delay, attempt, metadata, trace, owner, claimed_at, leased)
 WHERE job.id = outcome.id
   AND job.state = 'running'
   AND job.attempt = outcome.leased
