@@ -72,19 +72,7 @@ def settlement(
             done = JobState.COMPLETED
             return Settlement(job.id, done, attempt, metadata=outcome.metadata)
         case Retry():
-            row = Settlement(
-                job.id,
-                JobState.DISCARDED,
-                attempt,
-                error_text(outcome.error),
-                metadata=outcome.metadata,
-                trace=trace_text(outcome.trace),
-            )
-            if attempt >= limit(job, max_attempts):
-                return row
-            delay = retry.delay(job.failures) if outcome.delay is None else outcome.delay
-            state = JobState.AVAILABLE if delay <= AT_ONCE else JobState.RETRYABLE
-            return msgspec.structs.replace(row, state=state, delay=delay)
+            return _failed(job, outcome, attempt, retry, limit(job, max_attempts))
         case Permanent():
             return Settlement(job.id, JobState.DISCARDED, attempt, error_text(outcome.error))
         case Cancelled():
@@ -107,6 +95,25 @@ def settlement(
             return None
         case _:
             assert_never(outcome)
+
+
+def _failed(
+    job: ClaimedJob, outcome: Retry, attempt: int, retry: RetryPolicy, last: int
+) -> Settlement:
+    """T6 to T8: again later, or discarded if this was the last attempt."""
+    row = Settlement(
+        job.id,
+        JobState.DISCARDED,
+        attempt,
+        error_text(outcome.error),
+        metadata=outcome.metadata,
+        trace=trace_text(outcome.trace),
+    )
+    if attempt >= last:
+        return row
+    delay = retry.delay(job.failures) if outcome.delay is None else outcome.delay
+    state = JobState.AVAILABLE if delay <= AT_ONCE else JobState.RETRYABLE
+    return msgspec.structs.replace(row, state=state, delay=delay)
 
 
 def limit(job: ClaimedJob, max_attempts: int | None) -> int:
