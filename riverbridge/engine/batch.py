@@ -90,6 +90,11 @@ class Batch:
         return self._answered.is_set()
 
     @property
+    def unanswered(self) -> int:
+        """How many jobs have no outcome yet."""
+        return self._open
+
+    @property
     def overdue(self) -> bool:
         """Whether the taker has missed its deadline by more than a second."""
         return not self.answered and time.monotonic() > self.deadline + 1.0

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import msgspec
@@ -43,6 +43,9 @@ just then were passed over."""
 STATEMENT = 3.0
 """Seconds a step's statement may take: with `BEAT`, well within `SILENCE`."""
 
+STRAY = 10.0
+"""Seconds after which a lease of this process that no lane knows of is taken back."""
+
 RESCUE_BATCH = 1000
 
 ALARM = 60.0
@@ -64,11 +67,11 @@ class Keeper:
         aside: Aside,
         crashed: Sequence[str] = (),
         guard_over: Callable[[], bool] = lambda: True,
-        lease_limit: float = 60.0,
+        held: Callable[[], Collection[int]] = tuple,
     ) -> None:
         """crashed: records found at the start, forgotten once `guard_over` says that the lanes have
-        got past what may have killed them. lease_limit: seconds after which no lane can still be
-        waiting for a lease of this process; it must have lost track of such a one.
+        got past what may have killed them. held: the leases that the lanes know of; others of this
+        process that are `STRAY` seconds old are lost to it.
         """
         self._connect = connect
         self._jobs = jobs
@@ -80,7 +83,7 @@ class Keeper:
         self._aside = aside
         self._crashed = list(crashed)
         self._guard_over = guard_over
-        self._lease_limit = lease_limit
+        self._held = held
         self._connection: Connection | None = None
         self._empty: dict[str, float] = {}
         self._strangers: set[tuple[str, str]] = set()
@@ -191,14 +194,14 @@ class Keeper:
             self._take_back(connection, reason, orphans)
 
     def _recover_own(self, connection: Connection) -> None:
-        self._recover(connection, age=self._lease_limit)
+        self._recover(connection, age=STRAY, held=self._held())
 
-    def _recover(self, connection: Connection, *, age: float) -> None:
+    def _recover(self, connection: Connection, *, age: float, held: Collection[int] = ()) -> None:
         """Leases of this process that no lane knows of: a commit took place, and its answer and the
         connection were lost. Nobody else would touch them while this process lives."""
         me = self._processes.id
         lost_track = self._jobs.orphans(
-            connection, owners=[me], queues=self._names, limit=RESCUE_BATCH, age=age
+            connection, owners=[me], queues=self._names, limit=RESCUE_BATCH, age=age, held=held
         )
         self._take_back(connection, f"the process {me} lost track of this job", lost_track)
 

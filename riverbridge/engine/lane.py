@@ -52,13 +52,15 @@ RELEASED_REST = 0.25
 class Limits:
     """hold: seconds a row lock is held for an answer. deadline: seconds a delivery may take.
 
-    guarded: jobs per feed that a lane serves one at a time, each as a lease, before it trusts them:
-    a process died here, and the job that killed it, if one did, is to be charged for it.
+    guarded: jobs per feed that a lane serves as leases before it trusts them: a process died here,
+    and the job that killed it, if one did, is to be charged for it. alone: one at a time, so that
+    no other job is charged with it; for jobs that are over in a moment.
     """
 
     hold: float = 1.0
     deadline: float = 10.0
     guarded: int = 0
+    alone: bool = True
 
 
 class Lane:
@@ -88,6 +90,10 @@ class Lane:
         self._connection: Connection | None = None
         self.progress = time.monotonic()
         """When this lane last went round (time.monotonic): readiness watches it."""
+
+    def leased(self) -> set[int]:
+        """The jobs whose leases this lane knows of. Any thread may call."""
+        return self._leases.ids()
 
     @property
     def guarding(self) -> bool:
@@ -159,51 +165,57 @@ class Lane:
     def _cycle(self, connection: Connection, feed: Feed, room: int, stop: threading.Event) -> None:
         """One claim and what follows."""
         pace = self._paces[feed]
-        guarded = self._guarded[feed] > 0
-        lease_first = guarded or pace.lease_first
-        hold = self._limits.hold
-        labels = {"route": feed.name}
-        batch: Batch | None = None
+        guarded = self._guarded.get(feed, 0) > 0
+        alone = guarded and self._limits.alone
         began = time.monotonic()
+        slow, quick = Batch((), 0.0), Batch((), 0.0)
         try:
+            hold = self._limits.hold
             with transaction(connection, idle=hold + 4, total=hold + 9):
-                jobs = self._claim(connection, feed, 1 if guarded else min(pace.limit, room))
+                jobs = self._claim(connection, feed, 1 if alone else min(pace.limit, room))
                 if not jobs:
                     self._guarded[feed] = 0
                     return
-                claimed = time.monotonic()
-                batch = self._hand_out(feed, jobs)
-                if lease_first:
-                    leases = self._lease(connection, feed, jobs)
-                    _withhold(batch, leases)
-                else:
-                    feed.taker.take(batch)
-                    ahead = self._settle_ahead(connection, feed, batch)
-                    answered = batch.wait(hold - (time.monotonic() - began))
-                    pace.delivered(time.monotonic() - claimed, leased=False, answered=answered)
-                    telemetry.deliver_seconds.record(time.monotonic() - claimed, labels)
-                    leases = self._settle(connection, feed, batch, ahead=ahead)
+                to_lease, to_hold = (jobs, ()) if guarded else pace.slowness.split(jobs)
+                slow, quick = self._hand_out(feed, to_lease), self._hand_out(feed, to_hold)
+                leases = self._lease(connection, feed, to_lease)
+                _withhold(slow, leases)
+                late = self._hold(connection, feed, quick, began) if to_hold else []
         except BaseException:
-            if batch is not None:
-                batch.abandon()
+            slow.abandon()
+            quick.abandon()
             raise
-        telemetry.transaction_seconds.record(time.monotonic() - began, labels)
-        if leases:
-            # Before the taker sees them: should it raise, the book hands them back.
-            self._leases.add(feed, batch, leases, pace if lease_first else None)
-        if not lease_first:
-            self._tell(batch, leases)
-        batch.leased()
-        if lease_first:
+        telemetry.transaction_seconds.record(time.monotonic() - began, {"route": feed.name})
+        # Before the taker sees them: should it raise, the book hands them back.
+        self._leases.add(feed, slow, leases, None if guarded else pace.slowness)
+        self._leases.add(feed, quick, late, None)
+        self._tell(quick, late)
+        quick.leased()
+        slow.leased()
+        if to_lease:
             # Only now: the leases are committed, and a crash from here on is charged to them.
-            feed.taker.take(batch)
+            feed.taker.take(slow)
         if guarded:
-            # One at a time: if the process dies now, this job is the one that is charged.
-            self._guarded[feed] -= 1
+            self._guarded[feed] -= len(jobs)
+        if alone:
+            # If the process dies now, this job is the one that is charged.
             until = time.monotonic() + self._limits.deadline
-            while not (batch.wait(0.1) or stop.is_set() or time.monotonic() > until):
+            while not (slow.wait(0.1) or stop.is_set() or time.monotonic() > until):
                 pass
             self._leases.settle_answered(connection)
+
+    def _hold(self, connection: Connection, feed: Feed, batch: Batch, began: float) -> list[Lease]:
+        """Hand over under the row locks; what is answered in time is settled, the rest leased."""
+        claimed = time.monotonic()
+        feed.taker.take(batch)
+        ahead = self._settle_ahead(connection, feed, batch)
+        batch.wait(self._limits.hold - (time.monotonic() - began))
+        telemetry.deliver_seconds.record(time.monotonic() - claimed, {"route": feed.name})
+        late = self._settle(connection, feed, batch, ahead=ahead)
+        self._paces[feed].slowness.held(
+            (job.kind for job in batch.jobs), (lease.job.kind for lease in late)
+        )
+        return late
 
     def _claim(self, connection: Connection, feed: Feed, limit: int) -> list[ClaimedJob]:
         began = time.monotonic()

@@ -10,7 +10,7 @@ import msgspec
 
 from riverbridge import telemetry
 from riverbridge.engine.batch import Batch, Feed
-from riverbridge.engine.pace import Pace
+from riverbridge.engine.pace import Slowness
 from riverbridge.engine.settling import Aside, by_halves, write_leased
 from riverbridge.model.outcome import Outcome, Unreachable
 from riverbridge.model.settlement import Lease, Settlement, released, settlement
@@ -29,8 +29,10 @@ class _Out(msgspec.Struct):
     batch: Batch
     leases: dict[int, Lease]
     """By the job's place in the batch; those still to be settled."""
-    pace: Pace | None
+    slowness: Slowness | None
     began: float
+    seconds: dict[str, float] = {}
+    """How long the last answered job of each kind took."""
 
 
 class LeaseBook:
@@ -40,16 +42,20 @@ class LeaseBook:
         self._table = table
         self._aside = aside
         self._out: list[_Out] = []
+        self._held: set[int] = set()
         self._stuck: dict[int, tuple[Feed, Lease, Settlement]] = {}
 
     def __len__(self) -> int:
         return len(self._out)
 
-    def add(self, feed: Feed, batch: Batch, leases: list[Lease], pace: Pace | None) -> None:
-        """Take over the leased jobs of a batch that is out; `pace` learns how long it takes."""
+    def add(self, feed: Feed, batch: Batch, leases: list[Lease], slowness: Slowness | None) -> None:
+        """Take over the leased jobs of a batch that is out; `slowness` learns what they take."""
+        if not leases:
+            return
         places = {job.id: place for place, job in enumerate(batch.jobs)}
         leased = {places[lease.job.id]: lease for lease in leases}
-        self._out.append(_Out(feed, batch, leased, pace, time.monotonic()))
+        self._held.update(lease.job.id for lease in leases)
+        self._out.append(_Out(feed, batch, leased, slowness, time.monotonic()))
         telemetry.leased.add(len(leases), {"route": feed.name})
 
     def settle_answered(self, connection: Connection) -> None:
@@ -65,6 +71,8 @@ class LeaseBook:
                     out.feed.name,
                     len(out.leases),
                 )
+            elif out.batch.unanswered == len(out.leases):
+                continue
             outcomes = out.batch.outcomes()
             ready: list[tuple[int, Outcome]] = []
             for place in out.leases:
@@ -75,12 +83,17 @@ class LeaseBook:
                     ready.append((place, outcome))
             if ready:
                 self._settle(connection, out, ready)
+                seconds = time.monotonic() - out.began
                 for place, _ in ready:
-                    del out.leases[place]
+                    out.seconds[out.leases.pop(place).job.kind] = seconds
             if not out.leases:
                 self._out.remove(out)
-                if out.pace is not None:
-                    out.pace.delivered(time.monotonic() - out.began, leased=True)
+                if out.slowness is not None:
+                    out.slowness.leased(out.seconds)
+
+    def ids(self) -> set[int]:
+        """The jobs that are leased here. Any thread may call."""
+        return self._held.copy()
 
     def hand_back(self, connection: Connection) -> int:
         """Release everything that is still out, attempts given back (T12); returns how many."""
@@ -136,6 +149,7 @@ class LeaseBook:
         for (lease, row), reason in failed:
             self._aside.add(lease.job.id, feed, reason)
             self._stuck[lease.job.id] = (feed, lease, row)
+        self._held.difference_update({lease.job.id for lease, _ in rows} - self._stuck.keys())
         strayed = len(missed) - len(held)
         if strayed:
             log.warning(

@@ -1,9 +1,9 @@
-"""How much a lane claims from a feed at once, from where, and whether it leases from the start."""
+"""How much a lane claims from a feed at once, from where, and which kinds it leases at once."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from riverbridge.engine.batch import Claiming
 from riverbridge.model.job import ClaimedJob
@@ -16,10 +16,73 @@ FULL_LOOK = 1.0
 """Seconds between claims that ignore the floors."""
 
 SLOW_AFTER = 2
-"""So many batches in a row past `hold`, and the feed is leased from the start."""
+"""So many batches in a row in which a kind was not done within `hold`, and it is leased from the
+start."""
 
 QUICK_AFTER = 5
-"""So many leased batches in a row well inside `hold`, and it is not any more."""
+"""So many leased batches in a row in which all of a kind was done well inside `hold`, and it is not
+any more."""
+
+KINDS = 1000
+"""Kinds remembered; beyond that all are learned anew."""
+
+
+class Slowness:
+    """Which kinds of one feed are usually not done within `hold`.
+
+    As in `Pace`, a lost update between two lanes costs one batch of the other way.
+    """
+
+    def __init__(self, claiming: Claiming, hold: float) -> None:
+        self._claiming = claiming
+        self._hold = hold
+        self._late: dict[str, int] = {}
+        self._quick: dict[str, int] = {}
+        """Of the slow kinds: quick batches in a row."""
+
+    def split(
+        self, jobs: Sequence[ClaimedJob]
+    ) -> tuple[Sequence[ClaimedJob], Sequence[ClaimedJob]]:
+        """The jobs to lease from the start, and those to hold under their locks."""
+        if self._claiming == "lease":
+            return jobs, ()
+        if not self._quick:
+            return (), jobs
+        slow = self._quick.keys()
+        return [j for j in jobs if j.kind in slow], [j for j in jobs if j.kind not in slow]
+
+    def held(self, kinds: Iterable[str], late: Iterable[str]) -> None:
+        """A batch of `kinds` was held; jobs of the kinds `late` were not done when time was up."""
+        if self._claiming != "auto":
+            return
+        late = set(late)
+        for kind in late:
+            count = self._late.pop(kind, 0) + 1
+            if count >= SLOW_AFTER:
+                self._quick[kind] = 0
+            else:
+                self._late[kind] = count
+        if self._late:
+            for kind in set(kinds) - late:
+                self._late.pop(kind, None)
+        for known in (self._late, self._quick):
+            if len(known) > KINDS:
+                known.clear()
+
+    def leased(self, seconds: Mapping[str, float]) -> None:
+        """A batch leased from the start was answered; by kind, what its last job took."""
+        if self._claiming != "auto":
+            return
+        for kind, taken in seconds.items():
+            quick = self._quick.get(kind)
+            if quick is None:
+                continue
+            if taken >= self._hold / 2:
+                self._quick[kind] = 0
+            elif quick + 1 >= QUICK_AFTER:
+                del self._quick[kind]
+            else:
+                self._quick[kind] = quick + 1
 
 
 class Pace:
@@ -38,16 +101,13 @@ class Pace:
         hold: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._claiming = claiming
         self._batch_size = batch_size
         self._batch_bytes = batch_bytes
-        self._hold = hold
         self._clock = clock
         self._limit = min(FIRST_LIMIT, batch_size)
         self._floors: list[str] = [EVERYTHING] * 4
         self._looked = float("-inf")
-        self._late = 0
-        self._quick = 0
+        self.slowness = Slowness(claiming, hold)
         self.trusted = False
         """Whether the last batch was delivered whole, so that the next may be settled ahead."""
 
@@ -55,13 +115,6 @@ class Pace:
     def limit(self) -> int:
         """Rows to ask for."""
         return self._limit
-
-    @property
-    def lease_first(self) -> bool:
-        """Whether to lease before handing over."""
-        if self._claiming == "auto":
-            return self._late >= SLOW_AFTER
-        return self._claiming == "lease"
 
     def floors(self) -> tuple[Sequence[str], bool]:
         """The floors for the next claim, and whether it is a full look (all floors down)."""
@@ -93,20 +146,6 @@ class Pace:
             1, min(self._batch_size, fitting, self._limit * 4 if more else self._limit)
         )
         return more
-
-    def delivered(self, seconds: float, *, leased: bool, answered: bool = True) -> None:
-        """Learn how long a batch was out, and whether it was answered when that time was up."""
-        if not answered or seconds > self._hold:
-            self._late += 1
-            self._quick = 0
-        elif not leased:
-            self._late = 0
-        elif seconds < self._hold / 2:
-            self._quick += 1
-            if self._quick >= QUICK_AFTER:
-                self._late = self._quick = 0
-        else:
-            self._quick = 0
 
 
 def _octets(text: str) -> int:

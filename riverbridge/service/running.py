@@ -101,7 +101,7 @@ class Bridge:
             aside=self._aside,
             crashed=crashed,
             guard_over=lambda: not any(lane.guarding for lane in self._lanes),
-            lease_limit=settings.deadline + STUCK,
+            held=lambda: set().union(*(lane.leased() for lane in self._lanes)),
         )
         self._wire_rest()
 

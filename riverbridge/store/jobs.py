@@ -5,7 +5,7 @@ All calls run inside a transaction that the caller has opened.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -142,11 +142,21 @@ class JobTable:
         queues: Sequence[str],
         limit: int,
         age: float = 0.0,
+        held: Collection[int] = (),
     ) -> list[Orphan]:
-        """Lock up to `limit` rows of `queues` running for `age` seconds, last owned by `owners`."""
+        """Lock up to `limit` rows of `queues` running for `age` seconds, last owned by `owners`.
+
+        held: ids to pass over.
+        """
         rows = connection.execute(
             self._orphans,
-            {"owners": list(owners), "queues": list(queues), "limit": limit, "age": age},
+            {
+                "owners": list(owners),
+                "queues": list(queues),
+                "limit": limit,
+                "age": age,
+                "held": list(held),
+            },
             binary=True,
         ).fetchall()
         found = []

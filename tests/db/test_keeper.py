@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,7 +39,7 @@ def keeper(
     wakers: list[Waker] | None = None,
     aside: Aside | None = None,
     crashed: list[str] | None = None,
-    lease_limit: float = 60.0,
+    held: Collection[int] = (),
 ) -> Keeper:
     return Keeper(
         connect=connector(tables.dsn),
@@ -50,7 +50,7 @@ def keeper(
         wakers=wakers or [],
         aside=aside or Aside(),
         crashed=crashed or [],
-        lease_limit=lease_limit,
+        held=lambda: held,
     )
 
 
@@ -218,11 +218,12 @@ def test_the_route_that_takes_the_kind_says_how_a_job_comes_back(tables: Databas
 def test_a_lease_that_no_lane_knows_of_is_found_by_its_own_process(tables: Database) -> None:
     with tables.connect() as look:
         lost = leased(look, "riverbridge_me", attempted_at="now() - interval '61 seconds'")
-        out = leased(look, "riverbridge_me", attempted_at="now() - interval '20 seconds'")
-        with running(keeper(tables)):
+        out = leased(look, "riverbridge_me", attempted_at="now() - interval '61 seconds'")
+        new = leased(look, "riverbridge_me", attempted_at="now() - interval '2 seconds'")
+        with running(keeper(tables, held=[out])):
             eventually(lambda: state(look, lost) == "available")
         assert "lost track" in row(look, lost)["errors"][0]["error"]
-        assert state(look, out) == "running"
+        assert state(look, out) == state(look, new) == "running"
 
 
 def test_a_clean_stop_leaves_no_lease_and_no_record(tables: Database) -> None:

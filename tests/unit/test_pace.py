@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from riverbridge.engine.batch import Batch, Feed
-from riverbridge.engine.pace import FULL_LOOK, QUICK_AFTER, SLOW_AFTER, Pace
+from riverbridge.engine.pace import FULL_LOOK, KINDS, QUICK_AFTER, SLOW_AFTER, Pace, Slowness
 from riverbridge.engine.settling import FIRST_REST, LONGEST_REST, Aside
 from riverbridge.model.globs import matches, to_like
 from riverbridge.model.outcome import Delivered, Retry
@@ -111,39 +111,53 @@ def test_a_claim_cut_by_bytes_of_any_script_is_full(clock: Clock) -> None:
     assert one.limit <= 2
 
 
-def test_a_slow_taker_is_leased_from_the_start_until_it_is_quick_again(clock: Clock) -> None:
-    one = pace(clock)
+def split(one: Slowness, *kinds: str) -> tuple[list[str], list[str]]:
+    slow, quick = one.split([job(kind=kind) for kind in kinds])
+    return [j.kind for j in slow], [j.kind for j in quick]
+
+
+def test_a_slow_kind_is_leased_from_the_start_until_it_is_quick_again() -> None:
+    one = Slowness("auto", 1.0)
     for _ in range(SLOW_AFTER):
-        assert not one.lease_first
-        # As a lane measures it: the wait for the answer ends with the hold, not after it.
-        one.delivered(0.999, leased=False, answered=False)
-    assert one.lease_first
-    one.delivered(5.0, leased=True)
+        assert split(one, "a", "b") == ([], ["a", "b"])
+        one.held(["a", "b"], late=["a"])
+    assert split(one, "a", "b", "a") == (["a", "a"], ["b"])
+    one.leased({"a": 5.0})
     for _ in range(QUICK_AFTER - 1):
-        one.delivered(0.1, leased=True)
-    one.delivered(0.7, leased=True)  # neither: so many in a row are asked for
-    one.delivered(0.1, leased=True)
-    assert one.lease_first
+        one.leased({"a": 0.1, "b": 9.0})
+    one.leased({"a": 0.7})  # neither: so many in a row are asked for
+    one.leased({"a": 0.1})
+    assert split(one, "a", "b") == (["a"], ["b"])
     for _ in range(QUICK_AFTER - 1):
-        one.delivered(0.1, leased=True)
-    assert not one.lease_first
+        one.leased({"a": 0.1})
+    assert split(one, "a", "b") == ([], ["a", "b"])
 
 
-def test_one_slow_batch_among_quick_ones_changes_nothing(clock: Clock) -> None:
-    one = pace(clock)
+def test_one_slow_batch_among_quick_ones_changes_nothing() -> None:
+    one = Slowness("auto", 1.0)
     for _ in range(5):
-        one.delivered(1.1, leased=False)
-        one.delivered(0.9, leased=False)
-        assert not one.lease_first
+        one.held(["a"], late=["a"])
+        one.held(["b"], late=[])
+        one.held(["a"], late=[])
+        assert split(one, "a") == ([], ["a"])
 
 
-def test_what_is_said_about_claiming_holds(clock: Clock) -> None:
-    lock, lease = pace(clock, "lock"), pace(clock, "lease")
+def test_any_number_of_slow_kinds_is_learned_in_bounded_memory() -> None:
+    one = Slowness("auto", 1.0)
+    for number in range(3 * KINDS):
+        for _ in range(SLOW_AFTER):
+            one.held([f"k{number}"], late=[f"k{number}"])
+    slow, _ = split(one, *(f"k{number}" for number in range(3 * KINDS)))
+    assert 0 < len(slow) <= KINDS
+
+
+def test_what_is_said_about_claiming_holds() -> None:
+    lock, lease = Slowness("lock", 1.0), Slowness("lease", 1.0)
     for _ in range(9):
-        lock.delivered(9.0, leased=False)
-        lease.delivered(0.0, leased=True)
-    assert not lock.lease_first
-    assert lease.lease_first
+        lock.held(["a"], late=["a"])
+        lease.leased({"a": 0.0})
+    assert split(lock, "a") == ([], ["a"])
+    assert split(lease, "a") == (["a"], [])
 
 
 def test_a_row_set_aside_rests_twice_as_long_each_time_and_is_forgotten(clock: Clock) -> None:

@@ -14,6 +14,7 @@ WHERE state = 'running'
   AND queue = ANY (%(queues)b::text[])
   AND attempted_at <= now() - make_interval(secs => %(age)s::float8)
   AND attempted_by[array_length(attempted_by, 1)] = ANY (%(owners)b::text[])
+  AND id <> ALL (%(held)b::bigint[])
 ORDER BY id
 LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
