@@ -21,9 +21,12 @@ PING = 5.0
 """Seconds of silence after which the connection is tried."""
 
 
-class _Payload(msgspec.Struct):
+class Control(msgspec.Struct):
+    """An order on `river_control` (contract 5.2): `cancel`, `pause`, `resume` or another."""
+
     queue: str = ""
     action: str = ""
+    job_id: int = 0
 
 
 class Listener:
@@ -36,12 +39,16 @@ class Listener:
         schema: str | None,
         wakers: list[Waker],
         leadership: Callable[[str], None] | None = None,
+        control: Callable[[Control], None] | None = None,
     ) -> None:
-        """connect: must not go through a transaction pooler. leadership: gets its payloads."""
+        """connect: must not go through a transaction pooler. leadership: gets its payloads.
+        control: gets every order, after pause and resume were obeyed.
+        """
         self._connect = connect
         self._schema = schema
         self._wakers = wakers
         self._leadership = leadership
+        self._control = control
         self._connection: Connection | None = None
         self.progress = time.monotonic()
 
@@ -93,7 +100,7 @@ class Listener:
                 self._leadership(payload)
             return
         try:
-            told = msgspec.json.decode(payload, type=_Payload)
+            told = msgspec.json.decode(payload, type=Control)
         except (msgspec.MsgspecError, RecursionError):
             log.debug("a payload on %s is not of River's form and is ignored", topic)
             return
@@ -104,3 +111,5 @@ class Listener:
                 waker.pause(told.queue)
             elif told.action == "resume":
                 waker.resume(told.queue)
+        if topic == "river_control" and self._control is not None:
+            self._control(told)

@@ -65,6 +65,17 @@ class Waker:
         self._paused: set[str] = set()
         self._stopped = False
 
+    def add(self, feed: Feed) -> None:
+        """Hand out `feed` too, from now on."""
+        with self._wake:
+            self._turns.setdefault(feed, _Turn(feed))
+            self._wake.notify()
+
+    def remove(self, feed: Feed) -> None:
+        """Hand `feed` out no more; a claim that is being made from it goes on."""
+        with self._wake:
+            self._turns.pop(feed, None)
+
     def next(self, timeout: float) -> tuple[Feed, int] | None:
         """Wait up to `timeout` seconds for a due feed; returns it with its taker's room."""
         until = self._clock() + timeout
@@ -94,7 +105,9 @@ class Waker:
     def claimed(self, feed: Feed, *, full: bool) -> None:
         """The claim begun by `next` has ended; `full` if there may well be more."""
         with self._wake:
-            turn = self._turns[feed]
+            turn = self._turns.get(feed)
+            if turn is None:
+                return
             now = self._clock()
             turn.claiming = False
             turn.full = full
@@ -112,7 +125,9 @@ class Waker:
     def defer(self, feed: Feed, seconds: float) -> None:
         """Leave `feed` alone for a while: its taker just handed jobs back."""
         with self._wake:
-            turn = self._turns[feed]
+            turn = self._turns.get(feed)
+            if turn is None:
+                return
             turn.full = False
             turn.follow_ups = []
             turn.due = self._clock() + seconds

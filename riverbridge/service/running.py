@@ -11,7 +11,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 
 from opentelemetry import metrics
@@ -21,32 +21,22 @@ from opentelemetry.sdk.metrics import MeterProvider
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.console.probes import Server, application
 from riverbridge.engine.batch import Feed
-from riverbridge.engine.keeper import Keeper
-from riverbridge.engine.lane import Lane, Limits
-from riverbridge.engine.listener import Listener
-from riverbridge.engine.pace import Pace
-from riverbridge.engine.settling import Aside
+from riverbridge.engine.crew import Crew, Manning, stalled
+from riverbridge.engine.identity import VERSION, client_id, crashed_before, process_table
+from riverbridge.engine.lane import Limits
 from riverbridge.engine.supervisor import Supervisor
-from riverbridge.engine.waking import Waker
 from riverbridge.errors import ConfigurationError
-from riverbridge.service.identity import VERSION, client_id, crashed_before, process_table
 from riverbridge.service.wiring import make_feeds, make_routes, make_sink, source_name
 from riverbridge.settings import Settings
 from riverbridge.sinks.base import Sink
 from riverbridge.store.database import connector, first_connection
-from riverbridge.store.jobs import JobTable
 from riverbridge.store.processes import ProcessTable
-from riverbridge.store.queues import QueueTable
 from riverbridge.store.schema_check import check_schema
 from riverbridge.upkeep.cleaner import Cleaner
 from riverbridge.upkeep.leader import Leader
 from riverbridge.upkeep.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
-
-
-STUCK = 15.0
-"""Seconds beyond the delivery deadline after which a lane's server counts as hung."""
 
 
 CLOSE = 0.5
@@ -78,32 +68,19 @@ class Bridge:
         self.settings = settings
         self.client_id = client_id(settings.name)
         self._outlets: dict[str, Outlet] = {}
-        self._wakers: list[Waker] = []
-        self._aside = Aside()
         self._connect = connector(
             settings.database_url.get_secret_value(),
             application_name=self.client_id,
             pooler=settings.pooler,
         )
-        table = JobTable(settings.db_schema, self.client_id)
-        processes = process_table(settings, self.client_id)
+        processes = process_table(settings.db_schema, self.client_id)
         self._asked_to_stop = stop or threading.Event()
         with self._probing():
             crashed = self._survey(processes, sinks, self._asked_to_stop)
-        self._lanes = self._make_lanes(table, guarded=bool(crashed))
-        self._keeper = Keeper(
-            connect=self._connect,
-            jobs=table,
-            processes=processes,
-            queues=QueueTable(settings.db_schema),
-            feeds=[feed for group in self.feeds.values() for feed in group],
-            wakers=self._wakers,
-            aside=self._aside,
-            crashed=crashed,
-            guard_over=lambda: not any(lane.guarding for lane in self._lanes),
-            held=lambda: set().union(*(lane.leased() for lane in self._lanes)),
-        )
-        self._wire_rest()
+        self._crew = self._make_crew(processes, crashed)
+        self._leader = self._make_leader() if settings.elections else None
+        self._listen()
+        self._wired = True
 
     def _survey(
         self,
@@ -147,64 +124,35 @@ class Bridge:
             self._probes.close()
             raise
 
-    def _wire_rest(self) -> None:
-        """What beside lanes and keeper runs, and the lanes' threads."""
-        self._leader = self._make_leader() if self.settings.elections else None
-        self._listener = self._make_listener()
-        self._lanes_stop = threading.Event()
-        self._lane_threads = Supervisor(self._lanes_stop)
-        self._wired = True
-
-    def _make_lanes(self, table: JobTable, *, guarded: bool) -> list[Lane]:
-        """The shared lanes, and those of routes that have their own."""
+    def _make_crew(self, processes: ProcessTable, crashed: list[str]) -> Crew:
+        """The shared lanes, those of routes that have their own, and what goes with lanes."""
         settings = self.settings
-        groups: list[tuple[int, list[Feed]]] = [(settings.lanes, [])]
+        watches: list[tuple[int, list[Feed]]] = [(settings.lanes, [])]
         for name, feeds in self.feeds.items():
             own = settings.routes[name].lanes
             if own is None:
-                groups[0][1].extend(feeds)
+                watches[0][1].extend(feeds)
             else:
-                groups.append((own, feeds))
+                watches.append((own, feeds))
         limits = Limits(
             hold=settings.hold,
             deadline=settings.deadline,
-            guarded=2 * settings.batch_size if guarded else 0,
+            guarded=2 * settings.batch_size if crashed else 0,
         )
-        return [
-            lane
-            for count, feeds in groups
-            if feeds
-            for lane in self._lane_group(table, count, feeds, limits)
-        ]
-
-    def _lane_group(
-        self, table: JobTable, count: int, feeds: list[Feed], limits: Limits
-    ) -> list[Lane]:
-        """`count` lanes that share `feeds`."""
-        settings = self.settings
-        waker = Waker(feeds, poll=settings.poll_interval)
-        self._wakers.append(waker)
-        paces = {
-            feed: Pace(
-                claiming=feed.claiming,
+        return Crew(
+            connect=self._connect,
+            processes=processes,
+            schema=settings.db_schema,
+            watches=watches,
+            manning=Manning(
+                limits,
                 batch_size=settings.batch_size,
                 batch_bytes=settings.batch_bytes,
-                hold=settings.hold,
-            )
-            for feed in feeds
-        }
-        return [
-            Lane(
-                connect=self._connect,
-                table=table,
-                waker=waker,
-                paces=paces,
-                aside=self._aside,
-                limits=limits,
-                byte_budget=settings.batch_bytes,
-            )
-            for _ in range(count)
-        ]
+                poll=settings.poll_interval,
+                grace=settings.grace,
+            ),
+            crashed=crashed,
+        )
 
     def _make_leader(self) -> Leader:
         keep, schema = self.settings.retention, self.settings.db_schema
@@ -221,35 +169,25 @@ class Bridge:
             duties=[Scheduler(schema=schema), cleaner],
         )
 
-    def _make_listener(self) -> Listener | None:
+    def _listen(self) -> None:
         settings = self.settings
         url = settings.listen_url
         if url is None:
             if settings.pooler or not settings.listen:
                 log.info("polling every %.1f s, without LISTEN", settings.poll_interval)
-                return None
+                return
             url = settings.database_url
         assert url is not None
-        return Listener(
-            connect=connector(
-                url.get_secret_value(), application_name=f"{self.client_id} listener"
-            ),
-            schema=settings.db_schema,
-            wakers=self._wakers,
+        self._crew.listen(
+            connector(url.get_secret_value(), application_name=f"{self.client_id} listener"),
             leadership=None if self._leader is None else self._leader.notify,
         )
 
     def start(self) -> None:
         """Record this process, then start all threads."""
-        self._keeper.sign_on(self._asked_to_stop)
-        self._rest_threads.start("keeper", self._keeper.run)
+        self._crew.start(self._asked_to_stop)
         if self._leader is not None:
             self._rest_threads.start("leader", self._leader.run)
-        if self._listener is not None:
-            self._rest_threads.start("listener", self._listener.run)
-        grace = self.settings.grace
-        for number, lane in enumerate(self._lanes, 1):
-            self._lane_threads.start(f"lane-{number}", _serving(lane, grace))
         log.info(
             "riverbridge %s serves %s as %s; probes on port %d",
             VERSION,
@@ -260,41 +198,26 @@ class Bridge:
 
     def unstick(self) -> None:
         """Cut the connections of what stands still: a server that hangs sends no error."""
-        for part in (*self._lanes, self._keeper, self._listener):
-            if part and time.monotonic() - part.progress > self.settings.deadline + STUCK:
-                part.unstick()
+        self._crew.unstick()
 
     def stop(self) -> None:
         """No new claims; settle what is out within the grace time; then end everything."""
         log.info("stopping; what is out has %.0f s to finish", self.settings.grace)
-        self._lanes_stop.set()
-        for waker in self._wakers:
-            waker.stop()
-        # A lane may still hold rows for `hold`, and then drains its leases for the grace time.
-        left = self._lane_threads.join(self.settings.grace + self.settings.hold + 5.0)
+        left = self._crew.stop_lanes()
         self._rest_stop.set()
         _close(self._outlets.values())
         left += self._rest_threads.join(10.0)
-        if left:
+        if left := self._crew.end(left):
             log.warning("did not end in time: %s", ", ".join(left))
-        else:
-            self._keeper.sign_off()
         log.info("stopped")
 
     def checks(self) -> dict[str, str | None]:
         """Readiness: each part by its progress (`riverbridge.console.probes.Health`)."""
         if not self._wired:
             return {"database": "waiting for its first answer"}
-        patience = self.settings.deadline + 5.0
-        found: dict[str, str | None] = {
-            f"lane-{number}": _stalled(lane.progress, patience)
-            for number, lane in enumerate(self._lanes, 1)
-        }
-        found["keeper"] = _stalled(self._keeper.progress, 10.0)
-        if self._listener is not None:
-            found["listener"] = _stalled(self._listener.progress, 10.0)
+        found = self._crew.checks()
         if self._leader is not None:
-            found["leader"] = _stalled(self._leader.progress, 20.0)
+            found["leader"] = stalled(self._leader.progress, 20.0)
         for name, outlet in self._outlets.items():
             state = outlet.breaker.state
             found[f"sink-{name}"] = None if state == "closed" else f"breaker {state}"
@@ -340,15 +263,6 @@ def _close(outlets: Iterable[Outlet]) -> None:
     until = time.monotonic() + CLOSE
     for thread in closing:
         thread.join(max(0.0, until - time.monotonic()))
-
-
-def _serving(lane: Lane, grace: float) -> Callable[[threading.Event], None]:
-    return lambda stop: lane.run(stop, grace)
-
-
-def _stalled(progress: float, patience: float) -> str | None:
-    silent = time.monotonic() - progress
-    return None if silent <= patience else f"no progress for {silent:.0f} s"
 
 
 def _keep(seconds: float | None) -> timedelta | None:

@@ -10,7 +10,6 @@ import socket
 import time
 
 from riverbridge.engine.keeper import SILENCE
-from riverbridge.settings import Settings
 from riverbridge.store.database import Connection
 from riverbridge.store.processes import ProcessTable
 
@@ -25,9 +24,10 @@ def client_id(name: str | None) -> str:
     return f"riverbridge_{host}_{int(time.time()):x}_{secrets.token_hex(4)}"
 
 
-def process_table(settings: Settings, client_id: str) -> ProcessTable:
+def process_table(schema: str | None, client_id: str) -> ProcessTable:
+    """The records of processes, this one's to be written as `client_id`."""
     return ProcessTable(
-        settings.db_schema,
+        schema,
         id=client_id,
         host=socket.gethostname(),
         pid=os.getpid(),
@@ -45,7 +45,7 @@ def crashed_before(connection: Connection, processes: ProcessTable, guarded: int
     if found:
         log.warning(
             "%d process(es) died without signing off; the first %d jobs of each queue and lane "
-            "are served one at a time",
+            "are leased before they are worked, so that one that kills is charged for it",
             len(found),
             guarded,
         )
