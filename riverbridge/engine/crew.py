@@ -71,14 +71,17 @@ class Crew:
         watches: Sequence[tuple[int, Sequence[Feed]]],
         manning: Manning,
         crashed: Sequence[str] = (),
+        exclusive: bool = True,
     ) -> None:
-        """watches: so many lanes for these feeds each. crashed: records of dead processes."""
+        """watches: so many lanes for these feeds each. crashed: records of dead processes.
+        exclusive: nobody else works these queues.
+        """
         self._connect = connect
         self._schema = schema
         self._manning = manning
         self._aside = Aside()
         self._table = JobTable(schema, processes.id)
-        self._watches = [self._watch(count, feeds) for count, feeds in watches if feeds]
+        self._watches = [self._watch(count, feeds) for count, feeds in watches]
         self._lanes = [lane for watch in self._watches for lane in watch.lanes]
         self._wakers = [watch.waker for watch in self._watches]
         self._keeper = Keeper(
@@ -86,12 +89,13 @@ class Crew:
             jobs=self._table,
             processes=processes,
             queues=QueueTable(schema),
-            feeds=[feed for _, feeds in watches for feed in feeds],
+            feeds=self._feeds(),
             wakers=self._wakers,
             aside=self._aside,
             crashed=crashed,
             guard_over=lambda: not any(lane.guarding for lane in self._lanes),
             held=lambda: set[int]().union(*(lane.leased() for lane in self._lanes)),
+            exclusive=exclusive,
         )
         self._listener: Listener | None = None
         self._lanes_stop, self._rest_stop = threading.Event(), threading.Event()
@@ -122,6 +126,19 @@ class Crew:
             self._rest_threads.start("listener", self._listener.run)
         for number, lane in enumerate(self._lanes, 1):
             self._lane_threads.start(f"lane-{number}", _serving(lane, self._manning.grace))
+
+    def add(self, feed: Feed) -> None:
+        """Have the first lanes serve `feed` too."""
+        watch = self._watches[0]
+        watch.paces.setdefault(feed, self._pace(feed))
+        watch.waker.add(feed)
+        self._keeper.serve(self._feeds())
+
+    def remove(self, feed: Feed) -> None:
+        """Claim no more from `feed`; what is out goes on."""
+        for watch in self._watches:
+            watch.waker.remove(feed)
+        self._keeper.serve(self._feeds())
 
     def unstick(self) -> None:
         """Cut the connections of what stands still: a server that hangs sends no error."""
@@ -163,6 +180,9 @@ class Crew:
         """Seconds a lane may rightly spend without going round."""
         limits = self._manning.limits
         return limits.deadline if limits.alone else limits.hold
+
+    def _feeds(self) -> list[Feed]:
+        return [feed for watch in self._watches for feed in watch.waker.feeds()]
 
     def _watch(self, count: int, feeds: Sequence[Feed]) -> _Watch:
         manning = self._manning

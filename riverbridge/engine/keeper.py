@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
 
 import msgspec
 import psycopg
@@ -46,6 +45,9 @@ STATEMENT = 3.0
 STRAY = 10.0
 """Seconds after which a lease of this process that no lane knows of is taken back."""
 
+MEASURE = 5.0
+"""Seconds between two looks at how full a queue is."""
+
 RESCUE_BATCH = 1000
 
 ALARM = 60.0
@@ -68,17 +70,19 @@ class Keeper:
         crashed: Sequence[str] = (),
         guard_over: Callable[[], bool] = lambda: True,
         held: Callable[[], Collection[int]] = tuple,
+        exclusive: bool = True,
     ) -> None:
         """crashed: records found at the start, forgotten once `guard_over` says that the lanes have
         got past what may have killed them. held: the leases that the lanes know of; others of this
-        process that are `STRAY` seconds old are lost to it.
+        process that are `STRAY` seconds old are lost to it. exclusive: other clients of River have
+        no business in these queues, and are reported.
         """
         self._connect = connect
         self._jobs = jobs
         self._processes = processes
         self._queues = queues
-        self._feeds = list(feeds)
-        self._names = sorted({feed.queue for feed in feeds})
+        self._exclusive = exclusive
+        self.serve(feeds)
         self._wakers = list(wakers)
         self._aside = aside
         self._crashed = list(crashed)
@@ -88,7 +92,13 @@ class Keeper:
         self._empty: dict[str, float] = {}
         self._strangers: set[tuple[str, str]] = set()
         self._alarmed: dict[str, float] = {}
+        self._measured: dict[str, float] = {}
         self.progress = time.monotonic()
+
+    def serve(self, feeds: Sequence[Feed]) -> None:
+        """Look after these feeds from now on. Any thread may call."""
+        self._feeds = list(feeds)
+        self._names = sorted({feed.queue for feed in feeds})
 
     def run(self, stop: threading.Event) -> None:
         """Run the steps until `stop`; then, on a clean end, remove this process's record."""
@@ -96,12 +106,13 @@ class Keeper:
             (BEAT, "beat", self._beat),
             (RESCUE, "rescue", self._rescue),
             (BEAT, "read pauses", self._read_pauses),
-            *((5.0, "measure", partial(self._measure, queue)) for queue in self._names),
-            (30.0, "look for strangers", self._look_for_strangers),
+            (MEASURE / 20, "measure", self._measure_next),
             (600.0, "refresh queues", self._refresh_queues),
             (10.0, "recover own leases", self._recover_own),
             (5.0, "forget", self._forget),
         ]
+        if self._exclusive:
+            steps.append((30.0, "look for strangers", self._look_for_strangers))
         due = [0.0] * len(steps)
         while not stop.is_set():
             connection = open_connection(self._connect, stop)
@@ -242,7 +253,15 @@ class Keeper:
     def _feed_of(self, job: ClaimedJob) -> Feed | None:
         return next((f for f in self._feeds if f.queue == job.queue and f.takes(job.kind)), None)
 
-    def _measure(self, queue: str, connection: Connection) -> None:
+    def _measure_next(self, connection: Connection) -> None:
+        """One queue at a time, as counting a full one takes long."""
+        never = float("-inf")
+        queue = min(self._names, key=lambda name: self._measured.get(name, never), default=None)
+        if queue is not None and time.monotonic() - self._measured.get(queue, never) >= MEASURE:
+            self._measured[queue] = time.monotonic()
+            self._measure(connection, queue)
+
+    def _measure(self, connection: Connection, queue: str) -> None:
         depth = self._queues.depth(connection, queue)
         telemetry.queue_jobs.set(depth.jobs, {"queue": queue})
         telemetry.queue_oldest.set(depth.oldest_seconds, {"queue": queue})

@@ -65,6 +65,11 @@ class Waker:
         self._paused: set[str] = set()
         self._stopped = False
 
+    def feeds(self) -> list[Feed]:
+        """What is handed out."""
+        with self._wake:
+            return list(self._turns)
+
     def add(self, feed: Feed) -> None:
         """Hand out `feed` too, from now on."""
         with self._wake:

@@ -143,7 +143,7 @@ class Bridge:
             connect=self._connect,
             processes=processes,
             schema=settings.db_schema,
-            watches=watches,
+            watches=[(count, feeds) for count, feeds in watches if feeds],
             manning=Manning(
                 limits,
                 batch_size=settings.batch_size,
