@@ -60,7 +60,7 @@ class _Watch:
 
 
 class Crew:
-    """Construct, `start`, `stop_lanes`, `end`."""
+    """Construct, `start`; in the end `stop_claiming`, `join_lanes`, `end`."""
 
     def __init__(
         self,
@@ -147,13 +147,17 @@ class Crew:
             if part and time.monotonic() - part.progress > patience:
                 part.unstick()
 
-    def stop_lanes(self) -> list[str]:
-        """No new claims; settle what is out within the grace time. Returns what did not end."""
+    def stop_claiming(self) -> None:
+        """No new claims; lanes go on to settle what is out, for the grace time."""
         self._lanes_stop.set()
         for waker in self._wakers:
             waker.stop()
+
+    def join_lanes(self, timeout: float | None = None) -> list[str]:
+        """Wait for the lanes, as long as they may take unless `timeout` says; returns those left."""
         # A lane may still hold rows for `hold`, and then drains its leases for the grace time.
-        return self._lane_threads.join(self._manning.grace + self._manning.limits.hold + 5.0)
+        longest = self._manning.grace + self._manning.limits.hold + 5.0
+        return self._lane_threads.join(longest if timeout is None else timeout)
 
     def end(self, left: Sequence[str]) -> list[str]:
         """End the rest; sign off unless lanes are `left`. Returns all that did not end."""

@@ -35,7 +35,7 @@ class Supervisor:
         """Wait for all loops to end; returns the names of those that did not within `timeout`."""
         until = time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+            thread.join(min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX))
         return [thread.name for thread in self._threads if thread.is_alive()]
 
     def _keep(self, name: str, loop: Callable[[threading.Event], None]) -> None:

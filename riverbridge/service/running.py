@@ -203,7 +203,8 @@ class Bridge:
     def stop(self) -> None:
         """No new claims; settle what is out within the grace time; then end everything."""
         log.info("stopping; what is out has %.0f s to finish", self.settings.grace)
-        left = self._crew.stop_lanes()
+        self._crew.stop_claiming()
+        left = self._crew.join_lanes()
         self._rest_stop.set()
         _close(self._outlets.values())
         left += self._rest_threads.join(10.0)
