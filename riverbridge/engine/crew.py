@@ -154,7 +154,7 @@ class Crew:
             waker.stop()
 
     def join_lanes(self, timeout: float | None = None) -> list[str]:
-        """Wait for the lanes, as long as they may take unless `timeout` says; returns those left."""
+        """Wait for the lanes, `timeout` seconds or as long as they may take; returns those left."""
         # A lane may still hold rows for `hold`, and then drains its leases for the grace time.
         longest = self._manning.grace + self._manning.limits.hold + 5.0
         return self._lane_threads.join(longest if timeout is None else timeout)
