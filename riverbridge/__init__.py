@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         JobArgs,
         RawArgs,
     )
+    from riverbridge.model.unique import UniqueOpts, unique_key
 
 __all__ = [
     "AttemptError",
@@ -41,6 +42,8 @@ __all__ = [
     "RawArgs",
     "RiverbridgeError",
     "SchemaError",
+    "UniqueOpts",
+    "unique_key",
 ]
 
 _HOMES = {
@@ -54,6 +57,7 @@ _HOMES = {
     ),
     "model.job": ("AttemptError", "Job", "JobState"),
     "model.options": ("InsertManyParams", "InsertOpts", "InsertResult", "JobArgs", "RawArgs"),
+    "model.unique": ("UniqueOpts", "unique_key"),
 }
 
 if not TYPE_CHECKING:  # a type checker would take every name for a public one

@@ -6,7 +6,7 @@ Everything River or the table would refuse is refused here, before anything is s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from riverbridge.errors import InvalidJob
 from riverbridge.model.job import Job, JobState
 from riverbridge.model.json_object import encode_object, object_problem
 from riverbridge.model.names import kind_problem, queue_problem, tag_problem
+from riverbridge.model.unique import UniqueOpts, key_of
 
 MAX_ATTEMPTS_DEFAULT = 25
 PRIORITY_DEFAULT = 1
@@ -53,8 +54,9 @@ class InsertOpts:
 
     max_attempts: 1 to 32767, 25 by default. priority: 1 (first) to 4. queue: `default` by default.
     scheduled_at: an instant with time zone; given at all, even in the past, the job starts
-    `scheduled`. tags: replace those of the args, they are not merged. metadata: a JSON object.
-    pending: the job starts `pending` and waits for something to make it available.
+    `scheduled`. tags: replace those of the args, they are not merged. unique_opts: as a whole, too;
+    empty ones are as none. metadata: a JSON object. pending: the job starts `pending` and waits for
+    something to make it available.
     """
 
     max_attempts: int | None = None
@@ -62,6 +64,7 @@ class InsertOpts:
     queue: str | None = None
     scheduled_at: datetime | None = None
     tags: Sequence[str] | None = None
+    unique_opts: UniqueOpts | None = None
     _: dataclasses.KW_ONLY
     metadata: Mapping[str, Any] | None = None
     pending: bool = False
@@ -89,7 +92,8 @@ class InsertResult:
 class NewJob(msgspec.Struct, frozen=True):
     """One row to insert, checked. `args` and `metadata` are JSON text.
 
-    scheduled_at: None is the database's now.
+    scheduled_at: None is the database's now. unique_key: 32 bytes; unique_states: the bits of the
+    column; both are None for a job that is not unique (contract 4).
     """
 
     kind: str
@@ -101,15 +105,26 @@ class NewJob(msgspec.Struct, frozen=True):
     scheduled_at: datetime | None
     tags: tuple[str, ...]
     metadata: str
+    unique_key: bytes | None = None
+    unique_states: int | None = None
 
 
-def new_job(args: object, opts: InsertOpts | None = None, *, where: str = "") -> NewJob:
-    """The row for `args`: what the call gives, else what the args give, else River's default.
+def new_job(
+    args: object,
+    opts: InsertOpts | None = None,
+    *,
+    defaults: InsertOpts | None = None,
+    now: datetime | None = None,
+    where: str = "",
+) -> NewJob:
+    """The row for `args`: what the call gives, else the args, else `defaults`, else River.
 
-    where: what an error's message begins with, such as `job 3 of 10: `. Raises InvalidJob.
+    Metadata and pending come from the call only (contract 8.4). now: the clock that unique periods
+    go by, aware; None is this machine's. where: what an error's message begins with, such as
+    `job 3 of 10: `. Raises InvalidJob.
     """
     try:
-        return _new_job(args, opts)
+        return _new_job(args, opts or _NOTHING, defaults or _NOTHING, now)
     except InvalidJob as error:
         if not where:
             raise
@@ -151,34 +166,52 @@ def _kind_field(type_: type[Any]) -> str | None:
     return "kind" if any(field.name == "kind" for field in dataclasses.fields(type_)) else None
 
 
-def _new_job(args: object, opts: InsertOpts | None) -> NewJob:
+def _new_job(args: object, call: InsertOpts, defaults: InsertOpts, now: datetime | None) -> NewJob:
     kind, json = kind_and_json(args)
     _refuse("kind", kind_problem(kind))
     _refuse("args", object_problem(json))
-    call, own = opts or _NOTHING, _own_opts(args)
     if not isinstance(call, InsertOpts):
         raise InvalidJob(f"opts: must be InsertOpts, not {type(call).__name__}")
-    max_attempts = _first(call.max_attempts, own.max_attempts, MAX_ATTEMPTS_DEFAULT)
-    priority = _first(call.priority, own.priority, PRIORITY_DEFAULT)
-    queue = _first(call.queue, own.queue, QUEUE_DEFAULT)
+    layers = (call, _own_opts(args), defaults)
+    max_attempts = _first([each.max_attempts for each in layers], MAX_ATTEMPTS_DEFAULT)
+    priority = _first([each.priority for each in layers], PRIORITY_DEFAULT)
+    queue = _first([each.queue for each in layers], QUEUE_DEFAULT)
     _refuse("max_attempts", _range_problem(max_attempts, 32767))
     _refuse("priority", _range_problem(priority, 4))
     _refuse("queue", queue_problem(queue))
-    scheduled_at = _instant(_first(call.scheduled_at, own.scheduled_at, None))
+    scheduled_at = _instant(_first([each.scheduled_at for each in layers], None))
     # Pending wins over scheduled, and any instant makes it scheduled (transitions T1 to T3).
     state = JobState.AVAILABLE if scheduled_at is None else JobState.SCHEDULED
     # Members of an enum are texts and numbers too, but psycopg would send their names.
+    kind, json, queue = str.__str__(kind), str.__str__(json), str.__str__(queue)
+    unique = _unique(layers)
     return NewJob(
-        kind=str.__str__(kind),
-        args=str.__str__(json),
+        kind=kind,
+        args=json,
         max_attempts=int(max_attempts),
         priority=int(priority),
-        queue=str.__str__(queue),
+        queue=queue,
         state=JobState.PENDING if call.pending else state,
         scheduled_at=scheduled_at,
-        tags=_tags(_first(call.tags, own.tags, ())),
+        tags=_tags(_first([each.tags for each in layers], ())),
         metadata=_metadata(call.metadata),
+        unique_key=None
+        if unique is None
+        else key_of(kind, json, queue=queue, opts=unique, now=now),
+        unique_states=None if unique is None else unique.state_mask(),
     )
+
+
+def _unique(layers: Iterable[InsertOpts]) -> UniqueOpts | None:
+    """The first options that make the job unique, as a whole (contract 8.4)."""
+    for opts in layers:
+        if (unique := opts.unique_opts) is None:
+            continue
+        if not isinstance(unique, UniqueOpts):
+            raise InvalidJob(f"unique_opts: must be UniqueOpts, not {type(unique).__name__}")
+        if not unique.is_empty:
+            return unique
+    return None
 
 
 def _own_opts(args: object) -> InsertOpts:
@@ -193,8 +226,8 @@ def _own_opts(args: object) -> InsertOpts:
     return opts
 
 
-def _first(call: Any, own: Any, default: Any) -> Any:
-    return call if call is not None else own if own is not None else default
+def _first(values: Iterable[Any], default: Any) -> Any:
+    return next((value for value in values if value is not None), default)
 
 
 def _refuse(position: str, problem: str | None) -> None:

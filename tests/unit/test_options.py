@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
+from hashlib import sha256
 from typing import Any, ClassVar
 
 import msgspec
@@ -14,6 +15,7 @@ import pytest
 from riverbridge.errors import InvalidJob
 from riverbridge.model.job import JobState
 from riverbridge.model.options import InsertOpts, RawArgs, kind_and_json, new_job
+from riverbridge.model.unique import UniqueOpts, unique_key
 
 WHEN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -292,3 +294,64 @@ def test_options_of_another_type_are_refused() -> None:
 def test_the_message_begins_with_where_the_job_stands() -> None:
     with pytest.raises(InvalidJob, match=r"^job 2 of 3: queue: "):
         new_job(Placed(7), InsertOpts(queue="A"), where="job 2 of 3: ")
+
+
+UNIQUE = UniqueOpts(by_args=True, by_queue=True)
+
+
+class UniqueOwn(WritesItself):
+    def insert_opts(self) -> InsertOpts:
+        return InsertOpts(queue="own", unique_opts=UNIQUE)
+
+
+def test_a_job_is_unique_only_if_options_say_so() -> None:
+    for opts in (None, InsertOpts(unique_opts=UniqueOpts(exclude_kind=True))):
+        job = new_job(Placed(7), opts)
+        assert (job.unique_key, job.unique_states) == (None, None)
+
+
+def test_unique_options_of_the_call_win_as_a_whole_unless_they_are_empty() -> None:
+    own = new_job(UniqueOwn())
+    assert own.unique_key == unique_key(
+        own.kind, own.args, queue="own", unique_opts=UNIQUE, now=WHEN
+    )
+    assert own.unique_states == 0xF5
+    only_states = UniqueOpts(by_state=list(JobState))
+    call = new_job(UniqueOwn(), InsertOpts(unique_opts=only_states))
+    assert call.unique_key == unique_key(
+        own.kind, own.args, queue="own", unique_opts=only_states, now=WHEN
+    )
+    assert call.unique_states == 0xFF
+    empty = new_job(UniqueOwn(), InsertOpts(unique_opts=UniqueOpts(exclude_kind=True)))
+    assert empty.unique_key == own.unique_key
+
+
+def test_a_unique_period_goes_by_the_clock_given_and_not_by_the_schedule() -> None:
+    opts = InsertOpts(unique_opts=UniqueOpts(by_period=3600), scheduled_at=WHEN + timedelta(9))
+    job = new_job(Placed(7), opts, now=WHEN)
+    assert job.unique_key == sha256(b"&kind=order.placed&period=2026-03-04T05:00:00Z").digest()
+
+
+def test_a_unique_period_goes_by_this_machines_clock_if_none_is_given() -> None:
+    days = timedelta(days=36500)
+    now = datetime.now(UTC)
+    began = now - (now - datetime(1, 1, 1, tzinfo=UTC)) % days
+    job = new_job(Placed(7), InsertOpts(unique_opts=UniqueOpts(by_period=days)))
+    text = f"&kind=order.placed&period={began:%Y-%m-%dT%H:%M:%SZ}"
+    assert job.unique_key == sha256(text.encode()).digest()
+
+
+def test_defaults_come_last_and_metadata_and_pending_not_from_them() -> None:
+    defaults = InsertOpts(7, 4, "late", WHEN, ["tag"], UNIQUE, metadata={"a": 1}, pending=True)
+    job = new_job(WritesItself(), defaults=defaults)
+    assert (job.max_attempts, job.priority, job.queue, job.tags) == (7, 4, "late", ("tag",))
+    assert (job.scheduled_at, job.state) == (WHEN, JobState.SCHEDULED)
+    assert (job.metadata, job.unique_states) == ("{}", 0xF5)
+    nearer = new_job(WithOptions(), InsertOpts(max_attempts=1), defaults=defaults)
+    assert (nearer.max_attempts, nearer.queue) == (1, "own")
+
+
+def test_unique_options_of_another_type_are_refused() -> None:
+    wrong: Any = {"by_args": True}
+    says = "unique_opts: must be UniqueOpts, not dict"
+    assert refusal(Placed(7), InsertOpts(unique_opts=wrong)) == says

@@ -24,6 +24,8 @@ PUBLIC = [
     "RawArgs",
     "RiverbridgeError",
     "SchemaError",
+    "UniqueOpts",
+    "unique_key",
 ]
 
 
