@@ -17,13 +17,12 @@ if TYPE_CHECKING:
         RiverbridgeError,
         SchemaError,
     )
+    from riverbridge.model.args import JobArgs, RawArgs
     from riverbridge.model.job import AttemptError, Job, JobState
     from riverbridge.model.options import (
         InsertManyParams,
         InsertOpts,
         InsertResult,
-        JobArgs,
-        RawArgs,
     )
     from riverbridge.model.unique import UniqueOpts, unique_key
 
@@ -55,8 +54,9 @@ _HOMES = {
         "RiverbridgeError",
         "SchemaError",
     ),
+    "model.args": ("JobArgs", "RawArgs"),
     "model.job": ("AttemptError", "Job", "JobState"),
-    "model.options": ("InsertManyParams", "InsertOpts", "InsertResult", "JobArgs", "RawArgs"),
+    "model.options": ("InsertManyParams", "InsertOpts", "InsertResult"),
     "model.unique": ("UniqueOpts", "unique_key"),
 }
 

@@ -15,8 +15,9 @@ import psycopg
 
 from riverbridge.client.client import STATEMENT_LIMIT, Client
 from riverbridge.errors import ConfigurationError, InvalidJob, SchemaError
+from riverbridge.model.args import RawArgs
 from riverbridge.model.json_object import object_problem, read_object
-from riverbridge.model.options import InsertOpts, RawArgs, new_job
+from riverbridge.model.options import InsertOpts, new_job
 from riverbridge.store.dsn import connect, connect_failure
 from riverbridge.store.insert import database_now
 from riverbridge.store.limits import cut_after

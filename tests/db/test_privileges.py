@@ -14,7 +14,8 @@ from psycopg.conninfo import make_conninfo
 
 from riverbridge.client.client import Client
 from riverbridge.errors import ConfigurationError
-from riverbridge.model.options import InsertOpts, RawArgs
+from riverbridge.model.args import RawArgs
+from riverbridge.model.options import InsertOpts
 from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry
 from riverbridge.sinks.base import Message
 from tests.support.bridge import ScriptedSink, running_bridge

@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 from riverbridge.errors import InvalidJob
+from riverbridge.model.args import RawArgs, kind_and_json
 from riverbridge.model.job import JobState
-from riverbridge.model.options import InsertOpts, RawArgs, kind_and_json, new_job
+from riverbridge.model.options import InsertOpts, new_job
 from riverbridge.model.unique import UniqueOpts, unique_key
 
 WHEN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
