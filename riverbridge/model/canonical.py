@@ -11,16 +11,17 @@ import json
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from riverbridge.errors import InvalidJob
 
-Tree: TypeAlias = "dict[str, Tree | str]"
+Members: TypeAlias = dict[str, msgspec.Raw]
+Tree: TypeAlias = "dict[str, Tree | msgspec.Raw]"
 
-_members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_encoder = msgspec.json.Encoder()
+_object = msgspec.json.Decoder(Members)
+_encode = msgspec.json.Encoder().encode
 _pairs = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=str)
 
 _SPECIAL = re.compile(r"\A(?:[:!\[{]|\Z)|[.*?|#@\\]")
@@ -30,54 +31,52 @@ _ESCAPED = re.compile('[\x00-\x1f"&<>\\\\\u2028\u2029]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def whole(text: str) -> str:
+def whole(text: str) -> bytes:
     """All of the object `text`: its own keys sorted, its values as they are.
 
     Raises InvalidJob for a key that River does not hash as what it is, or that is there twice.
     """
-    found = _members(text)
-    for key in found:
-        if (problem := key_problem(key)) is not None:
-            raise InvalidJob(f"args: {problem}")
-    return _written({key: _raw(found[key]) for key in sorted(found)})
+    return _written(_members(text.encode()), sort=True)
 
 
-def chosen(text: str, paths: Iterable[str]) -> str:
+def chosen(text: str, paths: Iterable[str]) -> bytes:
     """What `text` has at `paths`, which are sorted and were found good by `path_problem`.
 
     What is not there is left out; the empty text if nothing is. Raises InvalidJob for a key on the
     way that is there twice.
     """
     top: Tree = {}
-    known = {"": _members(text)}
+    known: dict[tuple[str, ...], Members] = {(): _members(text.encode())}
     for path in paths:
         *parents, last = path.split(".")
-        if (raw := _at(known, parents, last)) is None:
+        raw = _at(known, parents).get(last)
+        if raw is None:
             continue
         level = top
         for parent in parents:
             step = level.setdefault(parent, {})
-            if isinstance(step, str):
+            if not isinstance(step, dict):
                 break  # counted whole already
             level = step
         else:
             level.setdefault(last, raw)
-    return _written(top) if top else ""
+    return _written(top) if top else b""
 
 
 def path_problem(path: object) -> str | None:
     """Why `path`, keys joined by dots, cannot be counted as River counts it, or None."""
     if not isinstance(path, str):
         return f"must be text, not {type(path).__name__}"
-    for key in path.split("."):
-        if (problem := key_problem(key)) is not None:
-            return problem
-        if _INDEX.fullmatch(key) is not None:
-            return f"the key {key!r} of a path is an index to River, and no name: rename it"
-    return None
+    return next(filter(None, map(name_problem, path.split("."))), None)
 
 
-@lru_cache(maxsize=4096)
+def name_problem(name: str) -> str | None:
+    """Why River would not count the key `name` of a path as what it is, or None."""
+    if (problem := key_problem(name)) is None and _INDEX.fullmatch(name) is not None:
+        return f"the key {name!r} of a path is an index to River, and no name: rename it"
+    return problem
+
+
 def key_problem(key: str) -> str | None:
     """Why River would not count `key` as what it is, or None."""
     if (found := _SPECIAL.search(key)) is None:
@@ -91,54 +90,54 @@ def key_problem(key: str) -> str | None:
     )
 
 
-def _members(text: str | bytes) -> dict[str, msgspec.Raw]:
-    """The members of an object, raw; InvalidJob if one is there twice."""
-    found = _members_decoder.decode(text)
+def _members(text: bytes) -> Members:
+    """The members of an object, raw. Raises InvalidJob if one is there twice."""
+    found = _object.decode(text)
     # Of two members the decoder keeps the last, as Postgres does, but River counts the first.
-    plain = text.encode() if isinstance(text, str) else text
-    if _encoder.encode(found) == plain:
-        return found
-    seen = set()
-    for key, _ in _pairs.decode(plain.decode().strip(" \t\r\n")):
-        if key in seen:
-            raise InvalidJob(
-                f"args: the key {key[:64]!r} is there twice, and Postgres would keep one and "
-                "River's unique key count the other: give it once"
-            )
-        seen.add(key)
+    if _encode(found) != text:
+        seen = set()
+        for key, _ in _pairs.decode(text.decode().strip()):
+            if key in seen:
+                raise InvalidJob(
+                    f"args: the key {key[:64]!r} is there twice, and Postgres would keep one and "
+                    "River's unique key count the other: give it once"
+                )
+            seen.add(key)
     return found
 
 
-def _at(known: dict[str, dict[str, msgspec.Raw]], parents: list[str], last: str) -> str | None:
-    """The raw value at a path, or None. `known` keeps the members of the objects on the way."""
-    way = ""
+def _at(known: dict[tuple[str, ...], Members], parents: list[str]) -> Members:
+    """The members of the object that is the value of the last of `parents`; none if there is none.
+
+    known: those of the objects that were on the way to others.
+    """
+    way: tuple[str, ...] = ()
     for parent in parents:
-        members, way = known[way], f"{way}.{parent}"
+        members, way = known[way], (*way, parent)
         if way not in known:
             raw = bytes(members.get(parent, b""))
             known[way] = _members(raw) if raw.startswith(b"{") else {}
-    raw_value = known[way].get(last)
-    return None if raw_value is None else _raw(raw_value)
+    return known[way]
 
 
-def _raw(value: msgspec.Raw) -> str:
-    return str(value, "utf-8")
-
-
-def _written(tree: Any) -> str:
-    if isinstance(tree, str):
-        return tree
-    return (
-        "{" + ",".join([f"{_quoted(key)}:{_written(value)}" for key, value in tree.items()]) + "}"
-    )
+def _written(tree: Tree | Members, *, sort: bool = False) -> bytes:
+    parts: list[bytes | msgspec.Raw] = []
+    for key in sorted(tree) if sort else tree:
+        value = tree[key]
+        parts.append(_label(key))
+        parts.append(_written(value) if isinstance(value, dict) else value)
+    # The label before the first value needs no comma.
+    return b"{" + b"".join(parts)[1:] + b"}"
 
 
 @lru_cache(maxsize=4096)
-def _quoted(key: str) -> str:
+def _label(key: str) -> bytes:
+    """What stands before a value: a comma, its key and a colon."""
+    if (problem := key_problem(key)) is not None:
+        raise InvalidJob(f"args: {problem}")
     # River's library copies a key as it is, unless one character makes it have Go quote all of it.
-    if _ESCAPED_WHOLE.search(key) is None:
-        return f'"{key}"'
-    return '"' + _ESCAPED.sub(_escape, key) + '"'
+    text = key if _ESCAPED_WHOLE.search(key) is None else _ESCAPED.sub(_escape, key)
+    return f',"{text}":'.encode()
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -7,7 +7,6 @@ everywhere.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import Any
@@ -18,28 +17,14 @@ NESTING_MAX = 500
 """Levels of nesting. Postgres and Go hold thousands, a Python reader about a thousand less what is
 already on its stack."""
 
+SIZE_MAX = 268_435_455
+"""Bytes of a text: just under 256 MiB, the most that a `jsonb` holds in all."""
+
 NUMBER_LENGTH_MAX = 1000
 """Characters of one number with a fraction or exponent, and the largest exponent either way."""
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
-
-# msgspec's own encoder writes NaN as null, which would change the job without a word.
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def encode_object(value: object, *, leave_out: str | None = None) -> str:
-    """`value` as JSON text, without the key `leave_out`.
-
-    Raises ValueError or TypeError, saying what has no form in JSON.
-    """
-    try:
-        plain = msgspec.to_builtins(value, str_keys=True)
-        if leave_out is not None and isinstance(plain, dict):
-            plain.pop(leave_out, None)
-        return _encoder.encode(plain)
-    except RecursionError:
-        raise ValueError(f"is nested in more than {NESTING_MAX} levels") from None
 
 
 def object_problem(text: object) -> str | None:
@@ -47,9 +32,11 @@ def object_problem(text: object) -> str | None:
     if not isinstance(text, str):
         return f"must be JSON text, not {type(text).__name__}"
     try:
-        text.encode()
+        size = len(text.encode())
     except UnicodeEncodeError as error:
         return f"holds half a surrogate pair at character {error.start}: send whole characters"
+    if size > SIZE_MAX:
+        return f"has {size} bytes; a jsonb holds at most {SIZE_MAX}: send a reference to the data"
     if "\\u0000" in text and (found := _NUL.search(text)) is not None:
         return f"holds a NUL at character {found.end() - 6}, which Postgres cannot store: remove it"
     if _too_deep(text):
@@ -65,6 +52,15 @@ def object_problem(text: object) -> str | None:
     if not isinstance(value, dict):
         return f"must be a JSON object, not {_NAMES[type(value)]}: put the value under a key"
     return None
+
+
+def encoded_problem(text: str) -> str | None:
+    """As `object_problem`, quicker: for text that an encoder wrote, so that it is JSON."""
+    if text.startswith("{") and "\\u0000" not in text:
+        size = len(text)
+        if size <= 2 * NESTING_MAX or (size <= SIZE_MAX // 4 and not _too_deep(text)):
+            return None
+    return object_problem(text)
 
 
 def read_object(text: str) -> dict[str, Any]:

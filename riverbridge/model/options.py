@@ -6,7 +6,7 @@ Everything River or the table would refuse is refused here, before anything is s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,8 +15,9 @@ import msgspec
 from riverbridge.errors import InvalidJob
 from riverbridge.model.args import kind_and_json
 from riverbridge.model.job import Job, JobState
-from riverbridge.model.json_object import encode_object, object_problem
-from riverbridge.model.names import kind_problem, queue_problem, tag_problem
+from riverbridge.model.json_object import encoded_problem
+from riverbridge.model.json_text import encode
+from riverbridge.model.names import queue_problem, tag_problem
 from riverbridge.model.unique import UniqueOpts, key_of
 
 MAX_ATTEMPTS_DEFAULT = 25
@@ -47,6 +48,7 @@ class InsertOpts:
 
 
 _NOTHING = InsertOpts()
+_SHARED = ("max_attempts", "priority", "queue", "scheduled_at", "tags")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,75 +102,110 @@ def new_job(
     `job 3 of 10: `. Raises InvalidJob.
     """
     try:
-        return _new_job(args, opts or _NOTHING, defaults or _NOTHING, now)
+        return _new_job(args, opts, defaults, now)
     except InvalidJob as error:
         if not where:
             raise
         raise InvalidJob(f"{where}{error}") from error.__cause__
 
 
-def _new_job(args: object, call: InsertOpts, defaults: InsertOpts, now: datetime | None) -> NewJob:
-    kind, json = kind_and_json(args)
-    _refuse("kind", kind_problem(kind))
-    _refuse("args", object_problem(json))
-    if not isinstance(call, InsertOpts):
-        raise InvalidJob(f"opts: must be InsertOpts, not {type(call).__name__}")
-    layers = (call, _own_opts(args), defaults)
-    max_attempts = _first([each.max_attempts for each in layers], MAX_ATTEMPTS_DEFAULT)
-    priority = _first([each.priority for each in layers], PRIORITY_DEFAULT)
-    queue = _first([each.queue for each in layers], QUEUE_DEFAULT)
-    _refuse("max_attempts", _range_problem(max_attempts, 32767))
-    _refuse("priority", _range_problem(priority, 4))
-    _refuse("queue", queue_problem(queue))
-    scheduled_at = _instant(_first([each.scheduled_at for each in layers], None))
-    # Pending wins over scheduled, and any instant makes it scheduled (transitions T1 to T3).
-    state = JobState.AVAILABLE if scheduled_at is None else JobState.SCHEDULED
-    # Members of an enum are texts and numbers too, but psycopg would send their names.
-    kind, json, queue = str.__str__(kind), str.__str__(json), str.__str__(queue)
-    unique = _unique(layers)
+class _Chosen(msgspec.Struct, frozen=True):
+    """All options of a job, checked; what nobody said is River's."""
+
+    max_attempts: int = MAX_ATTEMPTS_DEFAULT
+    priority: int = PRIORITY_DEFAULT
+    queue: str = QUEUE_DEFAULT
+    scheduled_at: datetime | None = None
+    tags: tuple[str, ...] = ()
+    unique: UniqueOpts | None = None
+    metadata: str = "{}"
+    state: JobState = JobState.AVAILABLE
+
+
+_RIVERS = _Chosen()
+
+
+def _new_job(
+    args: object, call: InsertOpts | None, defaults: InsertOpts | None, now: datetime | None
+) -> NewJob:
+    own = _own_opts(args)
+    chosen = _RIVERS
+    if call is not None or own is not None or defaults is not None:
+        chosen = _chosen(_merged(_NOTHING if call is None else call, own, defaults))
+    key = mask = None
+    unique = chosen.unique
+    if unique is None:
+        kind, json = kind_and_json(args)
+    else:
+        kind, json = kind_and_json(args, as_go=bool(unique.by_args))
+        key = key_of(kind, json, queue=chosen.queue, opts=unique, now=now)
+        mask = unique.state_mask()
     return NewJob(
-        kind=kind,
-        args=json,
-        max_attempts=int(max_attempts),
-        priority=int(priority),
-        queue=queue,
-        state=JobState.PENDING if call.pending else state,
-        scheduled_at=scheduled_at,
-        tags=_tags(_first([each.tags for each in layers], ())),
-        metadata=_metadata(call.metadata),
-        unique_key=None
-        if unique is None
-        else key_of(kind, json, queue=queue, opts=unique, now=now),
-        unique_states=None if unique is None else unique.state_mask(),
+        kind,
+        json,
+        chosen.max_attempts,
+        chosen.priority,
+        chosen.queue,
+        chosen.state,
+        chosen.scheduled_at,
+        chosen.tags,
+        chosen.metadata,
+        key,
+        mask,
     )
 
 
-def _unique(layers: Iterable[InsertOpts]) -> UniqueOpts | None:
-    """The first options that make the job unique, as a whole (contract 8.4)."""
-    for opts in layers:
-        if (unique := opts.unique_opts) is None:
+def _merged(call: InsertOpts, *others: InsertOpts | None) -> InsertOpts:
+    """Of each option what the first of these gives; metadata and pending only from the call."""
+    if not isinstance(call, InsertOpts):
+        raise InvalidJob(f"opts: must be InsertOpts, not {type(call).__name__}")
+    for other in others:
+        if other is None:
             continue
-        if not isinstance(unique, UniqueOpts):
-            raise InvalidJob(f"unique_opts: must be UniqueOpts, not {type(unique).__name__}")
-        if not unique.is_empty:
-            return unique
-    return None
+        missing = {name: getattr(other, name) for name in _SHARED if getattr(call, name) is None}
+        if call.unique_opts is None or _unique(call.unique_opts) is None:
+            missing["unique_opts"] = other.unique_opts
+        call = dataclasses.replace(call, **missing)
+    return call
 
 
-def _own_opts(args: object) -> InsertOpts:
-    """What the args' class asks for, in the way of riverqueue-python: a method `insert_opts`."""
-    method = getattr(args, "insert_opts", None)
-    if not callable(method):
-        return _NOTHING
-    opts = method()
+def _chosen(opts: InsertOpts) -> _Chosen:
+    at = None if opts.scheduled_at is None else _instant(opts.scheduled_at)
+    state = JobState.AVAILABLE
+    if opts.pending:  # wins over scheduled, and any instant means scheduled (transitions T1 to T3)
+        state = JobState.PENDING
+    elif at is not None:
+        state = JobState.SCHEDULED
+    return _Chosen(
+        _whole("max_attempts", opts.max_attempts, MAX_ATTEMPTS_DEFAULT, 32767),
+        _whole("priority", opts.priority, PRIORITY_DEFAULT, 4),
+        QUEUE_DEFAULT if opts.queue is None else _queue(opts.queue),
+        at,
+        () if opts.tags is None else _tags(opts.tags),
+        None if opts.unique_opts is None else _unique(opts.unique_opts),
+        "{}" if opts.metadata is None else _metadata(opts.metadata),
+        state,
+    )
+
+
+def _unique(opts: object) -> UniqueOpts | None:
+    if not isinstance(opts, UniqueOpts):
+        raise InvalidJob(f"unique_opts: must be UniqueOpts, not {type(opts).__name__}")
+    return None if opts.is_empty else opts
+
+
+def _own_opts(args: object) -> InsertOpts | None:
+    """What the args' class asks for: a method `insert_opts`, or an attribute of that name."""
+    own = getattr(args, "insert_opts", None)
+    if own is None or isinstance(own, InsertOpts):
+        return own
+    if not callable(own):
+        return None  # a field of that name
+    opts = own()
     if not isinstance(opts, InsertOpts):
         name = type(args).__name__
         raise InvalidJob(f"{name}.insert_opts(): must return InsertOpts, not {type(opts).__name__}")
     return opts
-
-
-def _first(values: Iterable[Any], default: Any) -> Any:
-    return next((value for value in values if value is not None), default)
 
 
 def _refuse(position: str, problem: str | None) -> None:
@@ -176,17 +213,25 @@ def _refuse(position: str, problem: str | None) -> None:
         raise InvalidJob(f"{position}: {problem}")
 
 
-def _range_problem(value: object, highest: int) -> str | None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return f"must be a whole number, not {type(value).__name__}"
-    if not 1 <= value <= highest:
-        return f"{value} is out of range: use 1 to {highest}"
-    return None
+# Members of an enum are texts and numbers too, but psycopg would send their names.
 
 
-def _instant(value: object) -> datetime | None:
+def _whole(name: str, value: object, default: int, highest: int) -> int:
     if value is None:
-        return None
+        return default
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidJob(f"{name}: must be a whole number, not {type(value).__name__}")
+    if not 1 <= value <= highest:
+        raise InvalidJob(f"{name}: {value} is out of range: use 1 to {highest}")
+    return int(value)
+
+
+def _queue(name: str) -> str:
+    _refuse("queue", queue_problem(name))
+    return str.__str__(name)
+
+
+def _instant(value: object) -> datetime:
     if not isinstance(value, datetime):
         raise InvalidJob(f"scheduled_at: must be a datetime, not {type(value).__name__}")
     if value.utcoffset() is None:
@@ -211,13 +256,13 @@ def _tags(tags: object) -> tuple[str, ...]:
 
 
 def _metadata(metadata: object) -> str:
-    if metadata is None:
-        return "{}"
     if not isinstance(metadata, Mapping):
         raise InvalidJob(f"metadata: must be a mapping, not {type(metadata).__name__}")
     try:
-        text = encode_object(dict(metadata))
+        text = encode(dict(metadata))
+    except UnicodeEncodeError as error:
+        raise InvalidJob("metadata: holds half a surrogate pair: send whole characters") from error
     except (ValueError, TypeError) as error:
         raise InvalidJob(f"metadata: has no form in JSON: {error}") from error
-    _refuse("metadata", object_problem(text))
+    _refuse("metadata", encoded_problem(text))
     return text

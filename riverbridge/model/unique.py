@@ -113,16 +113,16 @@ def key_of(
     """As `unique_key`, of what was checked. paths: what the class of the args marks `Unique`."""
     if opts.is_empty:
         return None
-    text = "" if opts.exclude_kind else f"&kind={kind}"
+    text = b"" if opts.exclude_kind else b"&kind=" + kind.encode()
     if opts.by_args:
         counted = paths if opts.by_args is True else opts.by_args
         args = canonical.chosen(args_json, counted) if counted else canonical.whole(args_json)
-        text += f"&args={args}"
+        text += b"&args=" + args
     if opts.by_period:
-        text += f"&period={_period(opts.by_period, now)}"
+        text += b"&period=" + _period(opts.by_period, now).encode()
     if opts.by_queue:
-        text += f"&queue={queue}"
-    return sha256(text.encode()).digest()
+        text += b"&queue=" + queue.encode()
+    return sha256(text).digest()
 
 
 def _period(period: timedelta | int, now: datetime | None) -> str:

@@ -9,45 +9,49 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riverbridge.model.json_object import (
-    NESTING_MAX,
-    encode_object,
-    object_problem,
-    read_object,
-)
-
-_leaves = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**300), 10**300)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
-)
-_keys = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
-_values = st.recursive(
-    _leaves,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_keys, inner, max_size=4),
-    max_leaves=8,
-)
-_objects = st.dictionaries(_keys, _values, max_size=4)
+from riverbridge.model import json_object
+from riverbridge.model.json_object import NESTING_MAX, encoded_problem, object_problem, read_object
+from riverbridge.model.json_text import encode
+from tests.support.json_values import objects
 
 
 def nested(levels: int) -> str:
     return '{"a":' * levels + "1" + "}" * levels
 
 
-@given(_objects, st.booleans())
+@given(objects, st.booleans())
 def test_every_plain_object_is_accepted_and_read_back(value: dict[str, Any], ascii: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii)
     assert object_problem(text) is None
     assert read_object(text) == value
 
 
-@given(_objects)
-def test_what_is_encoded_is_accepted_and_means_the_same(value: dict[str, Any]) -> None:
-    text = encode_object(value)
+@given(objects)
+def test_what_is_encoded_is_found_good_by_the_quick_look_and_by_the_long_one(
+    value: dict[str, Any],
+) -> None:
+    text = encode(value)
+    assert encoded_problem(text) is None
     assert object_problem(text) is None
-    assert json.loads(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", "1", '{"a":"\\u0000"}', nested(NESTING_MAX + 1)], ids=lambda text: text[:24]
+)
+def test_the_quick_look_finds_what_an_encoder_may_write_and_a_row_cannot_hold(text: str) -> None:
+    problem = encoded_problem(text)
+    assert problem is not None
+    assert problem == object_problem(text)
+
+
+def test_what_a_jsonb_is_too_small_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_object, "SIZE_MAX", 8000)
+    for problem in (object_problem, encoded_problem):
+        assert problem('{"a":"' + "x" * 7992 + '"}') is None
+        assert problem('{"a":"' + "x" * 7993 + '"}') == (
+            "has 8001 bytes; a jsonb holds at most 8000: send a reference to the data"
+        )
+        assert "8006 bytes" in str(problem('{"a":"' + "é" * 3999 + '"}'))
 
 
 @given(st.text(), st.text())
@@ -128,15 +132,3 @@ def test_refused_with_the_rule(text: object, rule: str) -> None:
     problem = object_problem(text)
     assert problem is not None
     assert rule in problem
-
-
-def test_nan_is_not_turned_into_null() -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        encode_object({"a": [float("nan")]})
-
-
-def test_an_endless_value_is_refused() -> None:
-    endless: dict[str, Any] = {}
-    endless["a"] = endless
-    with pytest.raises(ValueError, match="levels"):
-        encode_object(endless)
