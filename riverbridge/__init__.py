@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from riverbridge.model.args import JobArgs, RawArgs
     from riverbridge.model.job import AttemptError, Job, JobState
+    from riverbridge.model.marks import Unique
     from riverbridge.model.options import (
         InsertManyParams,
         InsertOpts,
@@ -41,6 +42,7 @@ __all__ = [
     "RawArgs",
     "RiverbridgeError",
     "SchemaError",
+    "Unique",
     "UniqueOpts",
     "unique_key",
 ]
@@ -56,6 +58,7 @@ _HOMES = {
     ),
     "model.args": ("JobArgs", "RawArgs"),
     "model.job": ("AttemptError", "Job", "JobState"),
+    "model.marks": ("Unique",),
     "model.options": ("InsertManyParams", "InsertOpts", "InsertResult"),
     "model.unique": ("UniqueOpts", "unique_key"),
 }

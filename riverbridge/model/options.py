@@ -17,6 +17,7 @@ from riverbridge.model.args import kind_and_json
 from riverbridge.model.job import Job, JobState
 from riverbridge.model.json_object import encoded_problem
 from riverbridge.model.json_text import encode
+from riverbridge.model.marks import unique_paths
 from riverbridge.model.names import queue_problem, tag_problem
 from riverbridge.model.unique import UniqueOpts, key_of
 
@@ -138,7 +139,10 @@ def _new_job(
         kind, json = kind_and_json(args)
     else:
         kind, json = kind_and_json(args, as_go=bool(unique.by_args))
-        key = key_of(kind, json, queue=chosen.queue, opts=unique, now=now)
+        paths: tuple[str, ...] = ()
+        if unique.by_args is True:
+            paths = unique_paths(type(args))  # type: ignore[arg-type]  # mypy: no hash
+        key = key_of(kind, json, queue=chosen.queue, opts=unique, now=now, paths=paths)
         mask = unique.state_mask()
     return NewJob(
         kind,

@@ -24,6 +24,7 @@ PUBLIC = [
     "RawArgs",
     "RiverbridgeError",
     "SchemaError",
+    "Unique",
     "UniqueOpts",
     "unique_key",
 ]
