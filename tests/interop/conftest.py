@@ -57,18 +57,18 @@ class River:
         return [str(self._program), command, self._dsn, self._schema, *map(str, args)]
 
 
-def build(target: Path) -> Path:
-    """Build the program. Raises PartMissing without Go or River's modules."""
+def build(target: Path, source: Path = SOURCE) -> Path:
+    """Build the program in `source`. Raises PartMissing without Go or River's modules."""
     go = shutil.which("go")
     if go is None:
         raise PartMissing("Go is not on the PATH; install Go 1.25 or newer")
     download = subprocess.run(
-        [go, "mod", "download"], cwd=SOURCE, capture_output=True, text=True, timeout=300
+        [go, "mod", "download"], cwd=source, capture_output=True, text=True, timeout=300
     )
     if download.returncode:
         raise PartMissing(f"River's Go modules could not be had: {download.stderr.strip()}")
     done = subprocess.run(
-        [go, "build", "-o", str(target), "."], cwd=SOURCE, capture_output=True, text=True,
+        [go, "build", "-o", str(target), "."], cwd=source, capture_output=True, text=True,
         timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
