@@ -18,18 +18,16 @@ from riverbridge.model.names import kind_problem
 
 
 class JobArgs(Protocol):
-    """Arguments that write their own JSON.
+    """A job's arguments: an instance of a dataclass, msgspec.Struct or pydantic model, with a kind.
 
-    A dataclass, msgspec.Struct or pydantic model needs only the class attribute `kind`.
+    What is of another class has a method `to_json() -> str`, for the text of a JSON object without
+    the kind; where there is one it is used. `insert_opts`, a method or an attribute, may give
+    InsertOpts that hold where a call says nothing.
     """
 
     @property
     def kind(self) -> str:
-        """Which job this is; the worker that knows it runs it."""
-        ...
-
-    def to_json(self) -> str:
-        """The arguments as the text of a JSON object, without the kind."""
+        """Which job this is; the worker that knows it runs it. A `ClassVar[str]` will do."""
         ...
 
 
@@ -44,10 +42,9 @@ class RawArgs:
 def kind_and_json(args: object, *, as_go: bool = False) -> tuple[str, str]:
     """The kind of `args` and their JSON, checked.
 
-    args: a JobArgs, RawArgs, or an instance of a dataclass, msgspec.Struct or pydantic model with
-    the attribute `kind`, which does not become part of the JSON. as_go: in Go's spelling, for a
-    unique key; text that is given is then made compact, as Go does with text (contract 4.3).
-    Raises InvalidJob.
+    args: JobArgs or RawArgs; a field named kind does not become part of the JSON. as_go: in Go's
+    spelling, for a unique key; text that is given is then made compact, as Go does with text
+    (contract 4.3). Raises InvalidJob.
     """
     if isinstance(args, type):
         raise InvalidJob(f"args: {args.__name__} is a class: give an instance of it")

@@ -87,12 +87,17 @@ def go_float(value: float) -> str:
 
 def _as_go(plain: Any) -> Any:
     """Builtins with floats and instants as Go spells them; ValueError for what is not finite."""
+    # Loops, as a comprehension would take a second frame for each level, and there may be many.
     if isinstance(plain, dict):
-        return {
-            key: value if type(value) in _SAME else _as_go(value) for key, value in plain.items()
-        }
+        spelled = {}
+        for key, value in plain.items():
+            spelled[key] = value if type(value) in _SAME else _as_go(value)
+        return spelled
     if isinstance(plain, list | tuple):
-        return [value if type(value) in _SAME else _as_go(value) for value in plain]
+        values = []
+        for value in plain:
+            values.append(value if type(value) in _SAME else _as_go(value))
+        return values
     if isinstance(plain, float):
         return msgspec.Raw(go_float(plain).encode())
     if isinstance(plain, datetime):

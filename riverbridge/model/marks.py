@@ -45,7 +45,7 @@ def _marked(
         inner, marked = _opened(hint)
         within = list(_marked(inner, path, seen)) if _has_fields(inner) else []
         if not within and marked:
-            if (problem := name_problem(name)) is not None:
+            if (problem := next(filter(None, map(name_problem, path)), None)) is not None:
                 raise InvalidJob(
                     f"args: a field of {type_.__name__} is marked Unique, but {problem}"
                 )

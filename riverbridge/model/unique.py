@@ -131,8 +131,9 @@ def _period(period: timedelta | int, now: datetime | None) -> str:
     elif not isinstance(now, datetime) or now.utcoffset() is None:
         raise InvalidJob("now: must be a datetime with a time zone")
     length = period if isinstance(period, timedelta) else timedelta(seconds=period)
-    began = now - (now - _YEAR_1) % length
-    return began.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+    at = now.astimezone(UTC)
+    began = at - (at - _YEAR_1) % length
+    return began.isoformat()[:19] + "Z"
 
 
 def _check_flag(name: str, value: object) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -399,10 +399,12 @@ def test_typed_args_are_spelled_and_counted_as_go_does_it(
     river_keys: River, strategy: st.SearchStrategy[Any], count: int
 ) -> None:
     given = generated(strategy, count)
-    write: Callable[[Any], str] = lambda args: new_job(args).args  # noqa: E731
     common = {"queue": "default", "now": "2024-09-18T12:34:56Z", "by_args": True}
     answers = river_keys.answers(
-        [common | {"type": args.kind, "kind": args.kind, "args": write(args)} for args in given]
+        [
+            common | {"type": args.kind, "kind": args.kind, "args": new_job(args).args}
+            for args in given
+        ]
     )
     opts = InsertOpts(unique_opts=UniqueOpts(by_args=True))
     for args, rivers in zip(given, answers, strict=True):

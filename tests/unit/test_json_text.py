@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from riverbridge.model.json_object import NESTING_MAX
 from riverbridge.model.json_text import encode, encode_as_go, go_float, text_as_go
 from tests.support.json_values import finite, objects
 
@@ -72,6 +73,14 @@ def test_an_endless_value_is_refused(write: Any) -> None:
     endless["a"] = endless
     with pytest.raises(ValueError, match="levels"):
         write(endless)
+
+
+@pytest.mark.parametrize("write", [encode, encode_as_go])
+def test_as_deep_as_a_row_may_hold(write: Any) -> None:
+    value: Any = [0.5]
+    for _ in range((NESTING_MAX - 1) // 2):
+        value = [{"a": value}]
+    assert write(value) == json.dumps(value, separators=(",", ":"))
 
 
 @pytest.mark.parametrize("write", [encode, encode_as_go])

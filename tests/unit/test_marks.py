@@ -134,7 +134,12 @@ def test_a_name_river_would_not_count_is_refused_if_it_is_marked() -> None:
     class Number(msgspec.Struct, rename={"b": "1"}):
         b: Annotated[int, Unique]
 
+    class Above(msgspec.Struct, rename={"inner": "a.b"}):
+        inner: Inner
+
     assert unique_paths(Dotted) == ("c",)
+    with pytest.raises(InvalidJob, match=r"a field of Inner is marked Unique, but .*'a\.b'"):
+        unique_paths(Above)
     with pytest.raises(
         InvalidJob, match=r"^args: a field of Marked is marked Unique, but .*'a\.b'"
     ):
