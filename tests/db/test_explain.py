@@ -38,6 +38,8 @@ VALUES: dict[str, object] = {
     "delays": [9.0, None, None],
     "attempts": [1, 1, 1],
     "metadata": [None, None, None],
+    "traces": ["", "", ""],
+    "held": [1],
     "owners": ["riverbridge_dead"] * 3,
     "leased": [1, 1, 1],
     "age": 0.0,
