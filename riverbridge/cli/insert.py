@@ -13,7 +13,8 @@ import click
 import msgspec
 import psycopg
 
-from riverbridge.client.client import STATEMENT_LIMIT, Client
+from riverbridge.client.adapters.own import STATEMENT_LIMIT
+from riverbridge.client.client import Client
 from riverbridge.errors import ConfigurationError, InvalidJob, SchemaError
 from riverbridge.model.args import RawArgs
 from riverbridge.model.json_object import object_problem, read_object

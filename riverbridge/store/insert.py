@@ -11,33 +11,30 @@ from psycopg.rows import tuple_row
 
 from riverbridge.model.job import Job, JobState
 from riverbridge.model.json_object import read_object
-from riverbridge.model.options import NewJob
+from riverbridge.model.options import InsertResult, NewJob
 from riverbridge.sql import statement
-from riverbridge.store.upkeep import announce
+from riverbridge.store.exchange import Exchange, Query
 
 CHUNK = 1000
 """Rows of one statement; more at once gain nothing."""
 
 
-def insert_jobs(
-    connection: psycopg.Connection[Any], jobs: Sequence[NewJob], *, schema: str | None = None
-) -> list[Job]:
+def insert_many(
+    jobs: Sequence[NewJob], *, schema: str | None = None
+) -> Exchange[list[InsertResult]]:
     """Insert `jobs` and announce their queues, in the transaction that the caller has opened.
 
     Returns the rows in the order of `jobs`. One notification for each queue with a job to work now;
     scheduled and pending jobs send none (contract 5.3).
     """
-    sql = statement("job/insert", schema)
-    inserted: list[Job] = []
-    # A cursor of our own: the caller's may make dictionaries or bind on the client's side.
-    with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        for start in range(0, len(jobs), CHUNK):
-            cursor.execute(sql, _columns(jobs[start : start + CHUNK]), binary=True)
-            inserted.extend(_job(row) for row in cursor.fetchall())
+    results: list[InsertResult] = []
+    for start in range(0, len(jobs), CHUNK):
+        rows = yield Query("job/insert", _columns(jobs[start : start + CHUNK]), schema)
+        results.extend(InsertResult(_job(row)) for row in rows)
     due = sorted({job.queue for job in jobs if job.state is JobState.AVAILABLE})
     if due:
-        announce(connection, due, schema=schema)
-    return inserted
+        yield Query("notify/insert", {"queues": due, "schema": schema}, schema)
+    return results
 
 
 def _columns(jobs: Sequence[NewJob]) -> dict[str, Any]:

@@ -291,7 +291,7 @@ def test_an_unreachable_server_is_an_error_and_the_client_recovers(
 def test_a_silent_server_is_given_up(
     database: Database, proxy: Callable[[int], Proxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("riverbridge.client.client.STATEMENT_LIMIT", 0.25)
+    monkeypatch.setattr("riverbridge.client.adapters.own.STATEMENT_LIMIT", 0.25)
     between = proxy(int(str(conninfo_to_dict(database.dsn)["port"])))
     with Client(through(database, between)) as client:
         client.insert(Placed(1))
