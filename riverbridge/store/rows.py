@@ -1,0 +1,142 @@
+"""Rows of `river_job` and `river_queue` as values: the one place that reads them whole.
+
+A statement returns a row as one text, `to_json(row)::text`. So every driver gives back the same,
+whatever it makes of arrays, bit strings and instants, and a column that a later version of the
+tables adds is no trouble.
+
+A row that River could not read must still be seen, cancelled and deleted. What no rule of River's
+allows is therefore passed on as it stands, and an instant beyond Python's years becomes their first
+or last moment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from riverbridge.model.job import AttemptError, Job, JobState
+from riverbridge.model.queue import Queue
+
+FIRST = datetime.min.replace(tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
+
+_ESCAPED = re.compile(r"\\(\\|[0-7]{3})")
+
+
+class _JobRow(msgspec.Struct, frozen=True, gc=False):
+    id: int
+    state: JobState
+    attempt: int
+    max_attempts: int
+    kind: str
+    queue: str
+    priority: int
+    args: msgspec.Raw
+    metadata: msgspec.Raw
+    tags: list[Any]
+    created_at: str
+    scheduled_at: str
+    attempted_at: str | None
+    attempted_by: list[Any] | None
+    finalized_at: str | None
+    errors: list[msgspec.Raw] | None
+    unique_key: str | None
+    unique_states: str | None
+
+
+class _QueueRow(msgspec.Struct, frozen=True, gc=False):
+    name: str
+    created_at: str
+    metadata: msgspec.Raw
+    paused_at: str | None
+    updated_at: str
+
+
+_job = msgspec.json.Decoder(_JobRow)
+_queue = msgspec.json.Decoder(_QueueRow)
+_error = msgspec.json.Decoder(AttemptError)
+_json = msgspec.json.Decoder()
+
+
+def read_job(text: str) -> Job:
+    """The job in `to_json(row)::text` of a row of `river_job`."""
+    row = _job.decode(text)
+    # By position and in the order of `Job`: by name would cost as much as all the rest.
+    return Job(
+        row.id,
+        row.state,
+        row.attempt,
+        row.max_attempts,
+        row.kind,
+        row.queue,
+        row.priority,
+        _value(row.args),
+        _value(row.metadata),
+        row.tags,
+        _instant(row.created_at),
+        _instant(row.scheduled_at),
+        _instant(row.attempted_at) if row.attempted_at else None,
+        row.attempted_by,
+        _instant(row.finalized_at) if row.finalized_at else None,
+        None if row.errors is None else [_attempt_error(error) for error in row.errors],
+        None if row.unique_key is None else _bytes(row.unique_key),
+        None if row.unique_states is None else list(_states(row.unique_states)),
+    )
+
+
+def read_queue(text: str) -> Queue:
+    """The queue in `to_json(row)::text` of a row of `river_queue`."""
+    row = _queue.decode(text)
+    return Queue(
+        name=row.name,
+        created_at=_instant(row.created_at),
+        metadata=_value(row.metadata),
+        paused_at=_instant(row.paused_at) if row.paused_at else None,
+        updated_at=_instant(row.updated_at),
+    )
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    try:
+        return _json.decode(raw)
+    except msgspec.ValidationError:  # a number that only arbitrary precision can hold
+        return json.loads(bytes(raw))
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        early = text.startswith(("-infinity", "0001-")) or text.endswith(" BC")
+        return FIRST if early else LAST
+
+
+def _attempt_error(raw: msgspec.Raw) -> AttemptError:
+    try:
+        return _error.decode(raw)
+    except msgspec.ValidationError:
+        return AttemptError(at=FIRST, attempt=0, error=bytes(raw).decode())
+
+
+def _bytes(text: str) -> bytes:
+    """A `bytea` in either of the forms that a session may have chosen for its output."""
+    if text.startswith("\\x"):
+        return bytes.fromhex(text[2:])
+    return _ESCAPED.sub(_unescaped, text).encode("latin-1")
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    code = found.group(1)
+    return code if code == "\\" else chr(int(code, 8))
+
+
+@cache
+def _states(bits: str) -> tuple[JobState, ...]:
+    """The states of a mask, whose bits stand for them in order from the right (contract 4.5)."""
+    pairs = zip(JobState, reversed(bits), strict=True)
+    return tuple(state for state, bit in pairs if bit == "1")
