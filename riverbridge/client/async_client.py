@@ -1,51 +1,103 @@
-"""The client for asyncio; see `client` for what both promise."""
+"""The client for asyncio; what it promises is said of `Client`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TypeVar
 
+from riverbridge.client.adapters.base import broken, is_broken
 from riverbridge.client.adapters.choose import async_joined, async_source
-from riverbridge.client.batch import checked
+from riverbridge.client.batch import AsyncInsertMiddleware, InsertHook, Preparation, around, only
 from riverbridge.errors import ClientError
 from riverbridge.model.names import check_schema_name
-from riverbridge.model.options import InsertManyParams, InsertOpts, InsertResult
+from riverbridge.model.options import InsertOpts, InsertResult, NewJob, either_opts
 from riverbridge.store.exchange import Exchange, carry_out_async
-from riverbridge.store.insert import CHUNK, insert_many
+from riverbridge.store.insert import insert_many, insert_many_fast, statements
 
 T = TypeVar("T")
 
 
 class AsyncClient:
-    """As `Client`, awaited; each method does and raises what its twin does."""
+    """As `Client`, awaited: each method does and raises what its twin does.
 
-    def __init__(self, connection: object, *, schema: str | None = None) -> None:
-        """Open nothing yet. Raises ConfigurationError for a DSN or schema that cannot work."""
+    connection: a psycopg AsyncConnection or AsyncConnectionPool, an asyncpg connection or pool, or
+    a SQLAlchemy AsyncEngine, AsyncConnection or AsyncSession. Or a DSN, or a function that opens a
+    synchronous psycopg connection: the client's own connection is used in a thread. A task that is
+    cancelled leaves what it waited for to that thread: it may have been committed, or not.
+    """
+
+    def __init__(
+        self,
+        connection: object,
+        *,
+        schema: str | None = None,
+        defaults: InsertOpts | None = None,
+        insert_hooks: Sequence[InsertHook] = (),
+        insert_middleware: Sequence[AsyncInsertMiddleware] = (),
+    ) -> None:
+        """Open nothing yet.
+
+        Raises ClientError for a connection and ConfigurationError for a DSN or schema that cannot
+        work.
+        """
         if schema:
             check_schema_name(schema)
         self._schema = schema or None
         self._source = async_source(connection)
+        self._preparation = Preparation(defaults, insert_hooks)
+        self._middleware = tuple(insert_middleware)
         self._closed = False
 
-    async def insert(self, args: object, opts: InsertOpts | None = None) -> InsertResult:
-        return (await self.insert_many([InsertManyParams(args, opts)]))[0]
+    async def insert(
+        self,
+        args: object,
+        opts: InsertOpts | None = None,
+        *,
+        insert_opts: InsertOpts | None = None,
+    ) -> InsertResult:
+        """Insert one job. opts and insert_opts are two names for one thing."""
+        job = self._preparation.job(args, either_opts(opts, insert_opts))
+        return only(await self._insert([job]))
 
     async def insert_tx(
-        self, tx: object, args: object, opts: InsertOpts | None = None
+        self,
+        tx: object,
+        args: object,
+        opts: InsertOpts | None = None,
+        *,
+        insert_opts: InsertOpts | None = None,
     ) -> InsertResult:
-        return (await self.insert_many_tx(tx, [InsertManyParams(args, opts)]))[0]
+        """As `insert`, in the transaction open on `tx`."""
+        job = self._preparation.job(args, either_opts(opts, insert_opts))
+        return only(await self._insert_tx(tx, [job]))
 
     async def insert_many(self, jobs: Sequence[object]) -> list[InsertResult]:
-        new = checked(jobs)
-        return await self._perform(
-            insert_many(new, schema=self._schema), statements=1 + len(new) // CHUNK
-        )
+        """Insert `jobs`, each args or InsertManyParams: all of them or none."""
+        return await self._insert(self._preparation.jobs(jobs))
 
     async def insert_many_tx(self, tx: object, jobs: Sequence[object]) -> list[InsertResult]:
-        return await self._perform_tx(tx, insert_many(checked(jobs), schema=self._schema))
+        """As `insert_many`, in the transaction open on `tx`."""
+        return await self._insert_tx(tx, self._preparation.jobs(jobs))
+
+    async def insert_many_fast(self, jobs: Sequence[object]) -> int:
+        """As `insert_many`, but without the rows: how many jobs were inserted."""
+        return await self._inserted(
+            self._preparation.jobs(jobs),
+            lambda new: self._perform(
+                insert_many_fast(new, schema=self._schema), statements=statements(new) + 2
+            ),
+        )
+
+    async def insert_many_fast_tx(self, tx: object, jobs: Sequence[object]) -> int:
+        """As `insert_many_fast`, in the transaction open on `tx`."""
+        return await self._inserted(
+            self._preparation.jobs(jobs),
+            lambda new: self._perform_tx(tx, insert_many_fast(new, schema=self._schema)),
+        )
 
     async def close(self) -> None:
+        """Close the client's own connection, if it has one. May be called again."""
         self._closed = True
         await self._source.close()
 
@@ -60,10 +112,31 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _perform(self, exchange: Exchange[T], *, statements: int = 1) -> T:
+    async def _insert(self, jobs: list[NewJob]) -> list[InsertResult]:
+        return await self._inserted(
+            jobs,
+            lambda new: self._perform(
+                insert_many(new, schema=self._schema), statements=statements(new)
+            ),
+        )
+
+    async def _insert_tx(self, tx: object, jobs: list[NewJob]) -> list[InsertResult]:
+        return await self._inserted(
+            jobs, lambda new: self._perform_tx(tx, insert_many(new, schema=self._schema))
+        )
+
+    async def _inserted(
+        self, jobs: list[NewJob], insert: Callable[[list[NewJob]], Awaitable[T]]
+    ) -> T:
+        """Through the middleware and the hooks to `insert`."""
+        inner = self._preparation.hooked
+        return await around(self._middleware, lambda new: insert(inner(new)))(jobs)
+
+    async def _perform(self, exchange: Exchange[T], *, statements: int = 2) -> T:
         """Run an operation in a transaction of its own; when this returns it is committed.
 
-        statements: how many it may send, which bounds its time on a connection of the client's own.
+        statements: how many it sends at most, which bounds its time on a connection of the client's
+        own. Where it is one, that is its own transaction, with nothing around it.
         """
         if self._closed:
             raise ClientError("the client is closed: make another")
@@ -71,4 +144,9 @@ class AsyncClient:
 
     async def _perform_tx(self, tx: object, exchange: Exchange[T]) -> T:
         """Run an operation in the transaction open on `tx`, which it neither commits nor ends."""
-        return await carry_out_async(exchange, await async_joined(tx))
+        try:
+            return await carry_out_async(exchange, await async_joined(tx))
+        except Exception as error:
+            if is_broken(error):
+                raise broken() from error
+            raise

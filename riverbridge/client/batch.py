@@ -2,21 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
 
-from riverbridge.errors import InvalidJob
-from riverbridge.model.options import InsertManyParams, NewJob, new_job
+from riverbridge.errors import ClientError, InvalidJob
+from riverbridge.model.options import (
+    InsertManyParams,
+    InsertOpts,
+    InsertResult,
+    NewJob,
+    check_new_job,
+    new_job,
+)
+
+T = TypeVar("T")
+Insert = TypeVar("Insert", bound=Callable[[list[NewJob]], Any])
 
 
-def checked(jobs: Sequence[object]) -> list[NewJob]:
-    """The rows for `jobs`, each args or InsertManyParams. Raises InvalidJob."""
-    if not jobs:
-        raise InvalidJob("no jobs to insert: give at least one")
-    if len(jobs) == 1:
-        return [_checked(jobs[0], "")]
-    return [_checked(job, f"job {number} of {len(jobs)}: ") for number, job in enumerate(jobs, 1)]
+class InsertHook(Protocol):
+    """Called with each job before it is inserted, in both clients; its unique key is there already.
+
+    Returns the job to insert in its place, as `msgspec.structs.replace` makes it, or None to leave
+    it as it is. What it raises aborts the whole call, of which nothing is sent (contract 11.1).
+    What has to wait belongs into a middleware.
+    """
+
+    def __call__(self, job: NewJob, /) -> NewJob | None: ...
 
 
-def _checked(job: object, where: str) -> NewJob:
-    args, opts = (job.args, job.opts) if isinstance(job, InsertManyParams) else (job, None)
-    return new_job(args, opts, where=where)
+class InsertMiddleware(Protocol):
+    """Called around each batch of a `Client`, outside of its transaction (contract 11.1).
+
+    `insert` is the next one, and in the end the hooks and the insert itself: it takes the jobs and
+    returns their results in order, or their number where `insert_many_fast` was called. So does
+    the middleware.
+    """
+
+    def __call__(self, jobs: list[NewJob], insert: Callable[[list[NewJob]], T], /) -> T: ...
+
+
+class AsyncInsertMiddleware(Protocol):
+    """As `InsertMiddleware`, around each batch of an `AsyncClient`; it awaits `insert`."""
+
+    async def __call__(
+        self, jobs: list[NewJob], insert: Callable[[list[NewJob]], Awaitable[T]], /
+    ) -> T: ...
+
+
+class Preparation:
+    """Checks jobs, and lets the hooks have them."""
+
+    def __init__(self, defaults: InsertOpts | None, hooks: Sequence[InsertHook]) -> None:
+        self._defaults = defaults
+        self._hooks = tuple(hooks)
+
+    def job(self, args: object, opts: InsertOpts | None) -> NewJob:
+        """The row for one job. Raises InvalidJob."""
+        return new_job(args, opts, defaults=self._defaults)
+
+    def jobs(self, jobs: Sequence[object]) -> list[NewJob]:
+        """The rows for `jobs`, each args or InsertManyParams. Raises InvalidJob."""
+        if not jobs:
+            raise InvalidJob("no jobs to insert: give at least one")
+        checked = []
+        for number, job in enumerate(jobs, 1):
+            args, opts = (job.args, job.opts) if isinstance(job, InsertManyParams) else (job, None)
+            where = f"job {number} of {len(jobs)}: "
+            checked.append(new_job(args, opts, defaults=self._defaults, where=where))
+        return checked
+
+    def hooked(self, jobs: list[NewJob]) -> list[NewJob]:
+        """The jobs as the hooks leave them."""
+        return [self._hooked(job) for job in jobs] if self._hooks else jobs
+
+    def _hooked(self, job: NewJob) -> NewJob:
+        for hook in self._hooks:
+            changed = hook(job)
+            if changed is not None:
+                check_new_job(changed)
+                job = changed
+        return job
+
+
+def around(middleware: Sequence[Callable[[list[NewJob], Insert], Any]], insert: Insert) -> Insert:
+    """`insert` with all of `middleware` around it, the first outermost."""
+    for layer in reversed(middleware):
+        insert = cast(Insert, partial(_enter, layer, insert))
+    return insert
+
+
+def _enter(layer: Callable[..., Any], insert: Callable[..., Any], jobs: list[NewJob]) -> Any:
+    return layer(jobs, insert)
+
+
+def only(results: Sequence[InsertResult]) -> InsertResult:
+    """The result of a single job."""
+    if len(results) != 1:
+        raise ClientError(
+            f"insert middleware returned {len(results)} results for one job: it must return what "
+            "`insert` returned"
+        )
+    return results[0]

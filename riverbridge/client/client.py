@@ -1,22 +1,23 @@
-"""The synchronous insert client.
+"""The synchronous client.
 
 Each insert is checked whole, then sent: rows and notification in one transaction, either the
-client's own or one that the caller has open.
+client's own or one that the caller has open. `AsyncClient` is its twin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TypeVar
 
+from riverbridge.client.adapters.base import broken, is_broken
 from riverbridge.client.adapters.choose import joined, source
-from riverbridge.client.batch import checked
+from riverbridge.client.batch import InsertHook, InsertMiddleware, Preparation, around, only
 from riverbridge.errors import ClientError
 from riverbridge.model.names import check_schema_name
-from riverbridge.model.options import InsertManyParams, InsertOpts, InsertResult
+from riverbridge.model.options import InsertOpts, InsertResult, NewJob, either_opts
 from riverbridge.store.exchange import Exchange, carry_out
-from riverbridge.store.insert import CHUNK, insert_many
+from riverbridge.store.insert import insert_many, insert_many_fast, statements
 
 T = TypeVar("T")
 
@@ -24,18 +25,26 @@ T = TypeVar("T")
 class Client:
     """Inserts jobs for River's workers.
 
-    connection: an open psycopg connection, which stays the caller's; or a DSN, or a function that
-    opens a connection: then the client keeps one connection of its own, opened at the first insert
-    and closed by `close()`. schema: where River's tables are; None leaves it to the search path.
+    connection: what the application has: a psycopg, psycopg2 or Django connection, a psycopg pool,
+    or a SQLAlchemy Engine, Connection or Session, each of which stays the caller's, with its time
+    limits. Or a DSN, or a function that opens a psycopg connection: then the client keeps one
+    connection of its own, opened at the first use and closed by `close()`. schema: where River's
+    tables are; None leaves it to the search path. defaults: options where neither the call nor the
+    args say. insert_hooks, insert_middleware: see there.
 
-    Threads may share a client; its own inserts take turns. Arguments are checked before anything is
-    sent: InvalidJob says what is wrong with which job. What the database refuses is raised as
-    psycopg raises it.
+    Threads may share a client as far as they may share `connection`; where it is one connection the
+    client's own transactions take turns. Arguments are checked before anything is sent: InvalidJob
+    says what is wrong with which job, ClientError what is wrong with the connection or transaction.
+    What the database refuses is raised as the driver raises it.
 
-    A connection of its own that turns out to be lost when a transaction is begun is opened again,
-    once. Later than that nothing is ever sent again: psycopg.OperationalError from `insert` or
-    `insert_many` means that the jobs may have been committed, all of them, or not, none of them.
-    Inserting again may then make them twice.
+    A connection of its own that is found lost before anything is sent is opened again. Later than
+    that nothing is ever sent again: psycopg.OperationalError from `insert` or `insert_many` means
+    that the jobs may have been committed, all of them, or not, none of them. Inserting again may
+    then make them twice.
+
+    Each method takes a transaction of its own and has committed when it returns. Its twin with
+    `_tx` joins the transaction open on `tx`, a connection or session of the kinds above, and never
+    commits: what it did is there once the caller commits, and the notification is sent then.
     """
 
     def __init__(
@@ -43,41 +52,78 @@ class Client:
         connection: object,
         *,
         schema: str | None = None,
+        defaults: InsertOpts | None = None,
+        insert_hooks: Sequence[InsertHook] = (),
+        insert_middleware: Sequence[InsertMiddleware] = (),
     ) -> None:
-        """Open nothing yet. Raises ConfigurationError for a DSN or schema that cannot work."""
+        """Open nothing yet.
+
+        Raises ClientError for a connection and ConfigurationError for a DSN or schema that cannot
+        work.
+        """
         if schema:
             check_schema_name(schema)
         self._schema = schema or None
         self._source = source(connection)
+        self._preparation = Preparation(defaults, insert_hooks)
+        self._middleware = tuple(insert_middleware)
         self._closed = False
 
-    def insert(self, args: object, opts: InsertOpts | None = None) -> InsertResult:
-        """Insert one job in a transaction of its own; when this returns it is committed.
+    def insert(
+        self,
+        args: object,
+        opts: InsertOpts | None = None,
+        *,
+        insert_opts: InsertOpts | None = None,
+    ) -> InsertResult:
+        """Insert one job. opts and insert_opts are two names for one thing."""
+        job = self._preparation.job(args, either_opts(opts, insert_opts))
+        return only(self._insert([job]))
 
-        Raises ClientError if the connection given has a transaction open: then use `insert_tx`.
-        """
-        return self.insert_many([InsertManyParams(args, opts)])[0]
-
-    def insert_tx(self, tx: object, args: object, opts: InsertOpts | None = None) -> InsertResult:
-        """Insert one job in the transaction open on `tx`; it exists once the caller commits.
-
-        Raises ClientError if `tx` is in autocommit with no transaction open.
-        """
-        return self.insert_many_tx(tx, [InsertManyParams(args, opts)])[0]
+    def insert_tx(
+        self,
+        tx: object,
+        args: object,
+        opts: InsertOpts | None = None,
+        *,
+        insert_opts: InsertOpts | None = None,
+    ) -> InsertResult:
+        """As `insert`, in the transaction open on `tx`."""
+        job = self._preparation.job(args, either_opts(opts, insert_opts))
+        return only(self._insert_tx(tx, [job]))
 
     def insert_many(self, jobs: Sequence[object]) -> list[InsertResult]:
-        """Insert `jobs`, each args or InsertManyParams, in one transaction: all of them or none.
+        """Insert `jobs`, each args or InsertManyParams: all of them or none.
 
-        Results come in the order of `jobs`. Raises InvalidJob if there are none.
+        Results come in the order of `jobs`. A unique job that is there already is not inserted: its
+        result has the job that is, and says so; so it is with all but the first of equal ones among
+        `jobs`. Raises InvalidJob if there are none.
         """
-        new = checked(jobs)
-        return self._perform(
-            insert_many(new, schema=self._schema), statements=1 + len(new) // CHUNK
-        )
+        return self._insert(self._preparation.jobs(jobs))
 
     def insert_many_tx(self, tx: object, jobs: Sequence[object]) -> list[InsertResult]:
         """As `insert_many`, in the transaction open on `tx`."""
-        return self._perform_tx(tx, insert_many(checked(jobs), schema=self._schema))
+        return self._insert_tx(tx, self._preparation.jobs(jobs))
+
+    def insert_many_fast(self, jobs: Sequence[object]) -> int:
+        """As `insert_many`, but without the rows: how many jobs were inserted.
+
+        Jobs of which none is unique are sent by COPY. Where some are, those that are there already
+        are left out and not counted; Go's client fails there.
+        """
+        return self._inserted(
+            self._preparation.jobs(jobs),
+            lambda new: self._perform(
+                insert_many_fast(new, schema=self._schema), statements=statements(new) + 2
+            ),
+        )
+
+    def insert_many_fast_tx(self, tx: object, jobs: Sequence[object]) -> int:
+        """As `insert_many_fast`, in the transaction open on `tx`."""
+        return self._inserted(
+            self._preparation.jobs(jobs),
+            lambda new: self._perform_tx(tx, insert_many_fast(new, schema=self._schema)),
+        )
 
     def close(self) -> None:
         """Close the client's own connection, if it has one. May be called again."""
@@ -95,10 +141,29 @@ class Client:
     ) -> None:
         self.close()
 
-    def _perform(self, exchange: Exchange[T], *, statements: int = 1) -> T:
+    def _insert(self, jobs: list[NewJob]) -> list[InsertResult]:
+        return self._inserted(
+            jobs,
+            lambda new: self._perform(
+                insert_many(new, schema=self._schema), statements=statements(new)
+            ),
+        )
+
+    def _insert_tx(self, tx: object, jobs: list[NewJob]) -> list[InsertResult]:
+        return self._inserted(
+            jobs, lambda new: self._perform_tx(tx, insert_many(new, schema=self._schema))
+        )
+
+    def _inserted(self, jobs: list[NewJob], insert: Callable[[list[NewJob]], T]) -> T:
+        """Through the middleware and the hooks to `insert`."""
+        inner = self._preparation.hooked
+        return around(self._middleware, lambda new: insert(inner(new)))(jobs)
+
+    def _perform(self, exchange: Exchange[T], *, statements: int = 2) -> T:
         """Run an operation in a transaction of its own; when this returns it is committed.
 
-        statements: how many it may send, which bounds its time on a connection of the client's own.
+        statements: how many it sends at most, which bounds its time on a connection of the client's
+        own. Where it is one, that is its own transaction, with nothing around it.
         """
         if self._closed:
             raise ClientError("the client is closed: make another")
@@ -106,4 +171,9 @@ class Client:
 
     def _perform_tx(self, tx: object, exchange: Exchange[T]) -> T:
         """Run an operation in the transaction open on `tx`, which it neither commits nor ends."""
-        return carry_out(exchange, joined(tx))
+        try:
+            return carry_out(exchange, joined(tx))
+        except Exception as error:
+            if is_broken(error):
+                raise broken() from error
+            raise

@@ -15,10 +15,10 @@ import msgspec
 from riverbridge.errors import InvalidJob
 from riverbridge.model.args import kind_and_json
 from riverbridge.model.job import Job, JobState
-from riverbridge.model.json_object import encoded_problem
+from riverbridge.model.json_object import encoded_problem, object_problem
 from riverbridge.model.json_text import encode
 from riverbridge.model.marks import unique_paths
-from riverbridge.model.names import queue_problem, tag_problem
+from riverbridge.model.names import kind_problem, queue_problem, tag_problem
 from riverbridge.model.unique import UniqueOpts, key_of
 
 MAX_ATTEMPTS_DEFAULT = 25
@@ -54,10 +54,23 @@ _SHARED = ("max_attempts", "priority", "queue", "scheduled_at", "tags")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InsertManyParams:
-    """One job of many: its args and its options."""
+    """One job of many: its args and its options, which `insert_opts` is another name for."""
 
     args: object
     opts: InsertOpts | None = None
+    insert_opts: InsertOpts | None = None
+
+    def __post_init__(self) -> None:
+        opts = either_opts(self.opts, self.insert_opts)
+        object.__setattr__(self, "opts", opts)
+        object.__setattr__(self, "insert_opts", opts)
+
+
+def either_opts(opts: InsertOpts | None, insert_opts: InsertOpts | None) -> InsertOpts | None:
+    """The options of a call, under our name or that of the `riverqueue` package."""
+    if opts is not None and insert_opts is not None and opts is not insert_opts:
+        raise InvalidJob("opts and insert_opts are the same thing: give one of them")
+    return insert_opts if opts is None else opts
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,6 +79,11 @@ class InsertResult:
 
     job: Job
     unique_skipped_as_duplicate: bool = False
+
+    @property
+    def unique_skipped_as_duplicated(self) -> bool:
+        """The same, as the `riverqueue` package spells it."""
+        return self.unique_skipped_as_duplicate
 
 
 class NewJob(msgspec.Struct, frozen=True):
@@ -157,6 +175,21 @@ def _new_job(
         key,
         mask,
     )
+
+
+def check_new_job(job: NewJob) -> None:
+    """Check a row that `new_job` did not make. Raises InvalidJob."""
+    if not isinstance(job, NewJob):
+        raise InvalidJob(f"an insert hook must return a NewJob or None, not {type(job).__name__}")
+    _refuse("kind", kind_problem(job.kind))
+    _refuse("args", object_problem(job.args))
+    _whole("max_attempts", job.max_attempts, MAX_ATTEMPTS_DEFAULT, 32767)
+    _whole("priority", job.priority, PRIORITY_DEFAULT, 4)
+    _queue(job.queue)
+    _tags(job.tags)
+    _refuse("metadata", object_problem(job.metadata))
+    if job.scheduled_at is not None:
+        _instant(job.scheduled_at)
 
 
 def _merged(call: InsertOpts, *others: InsertOpts | None) -> InsertOpts:

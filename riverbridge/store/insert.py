@@ -1,11 +1,17 @@
-"""New rows of `river_job`, and the notification that goes with them."""
+"""New rows of `river_job`, and the notification that goes with them.
+
+The jobs of a statement are one parameter, a JSON text that the server takes apart. Arrays of
+columns cost the server the same and psycopg twice as much for one job, and each driver has ways of
+its own to write them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import psycopg
 from psycopg.rows import tuple_row
 
@@ -13,65 +19,170 @@ from riverbridge.model.job import Job, JobState
 from riverbridge.model.json_object import read_object
 from riverbridge.model.options import InsertResult, NewJob
 from riverbridge.sql import statement
-from riverbridge.store.exchange import Exchange, Query
+from riverbridge.store.exchange import Copy, Exchange, Query
+from riverbridge.store.rows import read_job
 
 CHUNK = 1000
 """Rows of one statement; more at once gain nothing."""
+
+CHUNK_BYTES = 16 << 20
+"""About how long the args and metadata of one statement may be in all."""
+
+
+def chunks(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
+    """The jobs of each statement, in order."""
+    start = size = 0
+    for number, job in enumerate(jobs):
+        length = len(job.args) + len(job.metadata)
+        if number - start == CHUNK or (size + length > CHUNK_BYTES and number > start):
+            yield jobs[start:number]
+            start, size = number, 0
+        size += length
+    yield jobs[start:]
+
+
+def statements(jobs: Sequence[NewJob]) -> int:
+    """How many statements `jobs` are inserted by, at most."""
+    return sum(1 for _ in chunks(jobs))
 
 
 def insert_many(
     jobs: Sequence[NewJob], *, schema: str | None = None
 ) -> Exchange[list[InsertResult]]:
-    """Insert `jobs` and announce their queues, in the transaction that the caller has opened.
+    """Insert `jobs` and announce their queues; the rows in the order of `jobs`.
 
-    Returns the rows in the order of `jobs`. One notification for each queue with a job to work now;
+    Where a job's unique key is taken, the row that holds it is the result. Of jobs with one key
+    among `jobs` the first is inserted and the others are duplicates of it; Go's client fails there
+    (contract 3.1). One notification for each queue with a job to work now, be it a duplicate;
     scheduled and pending jobs send none (contract 5.3).
     """
+    places: dict[bytes, int] = {}
+    first = [
+        job
+        for number, job in enumerate(jobs)
+        if job.unique_key is None or places.setdefault(job.unique_key, number) == number
+    ]
     results: list[InsertResult] = []
-    for start in range(0, len(jobs), CHUNK):
-        rows = yield Query("job/insert", _columns(jobs[start : start + CHUNK]), schema)
-        results.extend(InsertResult(_job(row)) for row in rows)
+    for chunk in chunks(first):
+        parameters = {"jobs": _encoded(chunk), "schema": schema}
+        if places:
+            rows = yield Query("job/insert_unique", parameters, schema)
+            results.extend([InsertResult(read_job(text), skipped) for text, skipped in rows])
+        else:
+            rows = yield Query("job/insert", parameters, schema)
+            results.extend([InsertResult(_job(row)) for row in rows])
+    if len(first) == len(jobs):
+        return results
+    of_key = {job.unique_key: result.job for job, result in zip(first, results, strict=True)}
+    rest = iter(results)
+    return [
+        next(rest)
+        if job.unique_key is None or places[job.unique_key] == number
+        else InsertResult(of_key[job.unique_key], True)
+        for number, job in enumerate(jobs)
+    ]
+
+
+def insert_many_fast(jobs: Sequence[NewJob], *, schema: str | None = None) -> Exchange[int]:
+    """Insert `jobs` and announce their queues; how many were inserted (contract 3.2).
+
+    By COPY if no job is unique. Otherwise those whose key is taken are left out; Go's client
+    fails there and inserts none.
+    """
+    if any(job.unique_key is not None for job in jobs):
+        inserted = 0
+        for chunk in chunks(jobs):
+            parameters = {"jobs": _encoded(chunk), "schema": schema}
+            [(count,)] = yield Query("job/insert_fast", parameters, schema)
+            inserted += count
+        return inserted
+    [(now,)] = yield Query("transaction/now")
+    for chunk in chunks(jobs):
+        yield Copy("job/insert_copy", schema=schema, rows=_copied(chunk, now))
     due = sorted({job.queue for job in jobs if job.state is JobState.AVAILABLE})
     if due:
         yield Query("notify/insert", {"queues": due, "schema": schema}, schema)
-    return results
+    return len(jobs)
 
 
-def _columns(jobs: Sequence[NewJob]) -> dict[str, Any]:
-    return {
-        "kinds": [job.kind for job in jobs],
-        "args": [job.args for job in jobs],
-        "max_attempts": [job.max_attempts for job in jobs],
-        "priorities": [job.priority for job in jobs],
-        "queues": [job.queue for job in jobs],
-        "states": [job.state.value for job in jobs],
-        "scheduled_at": [job.scheduled_at for job in jobs],
-        "tags": [",".join(job.tags) for job in jobs],
-        "metadata": [job.metadata for job in jobs],
-    }
+class _Row(msgspec.Struct, omit_defaults=True):
+    kind: str
+    args: msgspec.Raw
+    max_attempts: int
+    priority: int
+    queue: str
+    state: str
+    tags: tuple[str, ...]
+    metadata: msgspec.Raw
+    scheduled_at: datetime | None = None
+    unique_key: bytes | None = None
+    unique_states: int | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _encoded(jobs: Sequence[NewJob]) -> str:
+    rows = [
+        _Row(
+            job.kind,
+            msgspec.Raw(job.args),
+            job.max_attempts,
+            job.priority,
+            job.queue,
+            job.state,
+            job.tags,
+            msgspec.Raw(job.metadata),
+            job.scheduled_at,
+            job.unique_key,
+            job.unique_states,
+        )
+        for job in jobs
+    ]
+    return _encode(rows).decode()
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _copied(jobs: Sequence[NewJob], now: datetime) -> str:
+    """The rows in COPY's text format. Queues, states and tags hold nothing to escape."""
+    moment = now.isoformat()
+    lines = []
+    for job in jobs:
+        kind, args, metadata = (
+            text.translate(_ESCAPES) for text in (job.kind, job.args, job.metadata)
+        )
+        at = moment if job.scheduled_at is None else job.scheduled_at.isoformat()
+        tags = ",".join([f'"{tag}"' for tag in job.tags])  # quoted, as null would be none
+        lines.append(
+            f"{kind}\t{args}\t{job.max_attempts}\t{job.priority}\t{job.queue}\t{job.state.value}"
+            f"\t{at}\t{{{tags}}}\t{metadata}\n"
+        )
+    return "".join(lines)
+
+
+_STATES = {state.value: state for state in JobState}
 
 
 def _job(row: tuple[Any, ...]) -> Job:
     id_, state, attempt, max_attempts, kind, queue, priority, args, metadata, tags, *instants = row
-    created_at, scheduled_at = (_utc(instant) for instant in instants)
+    created_at, scheduled_at = instants
+    # By position and in the order of `Job`: by name would cost as much as all the rest.
     return Job(
-        id=id_,
-        state=JobState(state),
-        attempt=attempt,
-        max_attempts=max_attempts,
-        kind=kind,
-        queue=queue,
-        priority=priority,
-        args=read_object(args),
-        metadata=read_object(metadata),
-        tags=tags,
-        created_at=created_at,
-        scheduled_at=scheduled_at,
+        id_,
+        _STATES[state],
+        attempt,
+        max_attempts,
+        kind,
+        queue,
+        priority,
+        read_object(args),
+        read_object(metadata),
+        tags,
+        created_at.replace(tzinfo=UTC),
+        scheduled_at.replace(tzinfo=UTC),
     )
-
-
-def _utc(instant: datetime) -> datetime:
-    return instant.replace(tzinfo=UTC)
 
 
 def database_now(connection: psycopg.Connection[Any]) -> datetime:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import threading
-from collections.abc import Iterator
 from typing import TypeVar
 
+import psycopg
 from psycopg.pq import TransactionStatus
 
 from riverbridge.client.adapters.psycopg3 import send
-from riverbridge.store.database import GONE, Connect, Connection, lost, transaction
+from riverbridge.client.adapters.watch import Watch
+from riverbridge.errors import ClientError
+from riverbridge.store.database import Connect, Connection, transaction
 from riverbridge.store.exchange import Exchange, carry_out
-from riverbridge.store.limits import cut_after
 
 T = TypeVar("T")
 
@@ -26,23 +28,32 @@ IDLE_LIMIT = 5.0
 class OwnConnection:
     """One connection, opened at the first use; threads take turns.
 
-    One that turns out to be lost when a transaction is begun is opened again, once. Later than that
-    nothing is ever sent again.
+    One that is found lost before anything is sent is opened anew. Later than that nothing is ever
+    sent again.
     """
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
         self._connection: Connection | None = None
         self._turn = threading.Lock()
+        self._watch = Watch(STATEMENT_LIMIT)
 
     def perform(self, exchange: Exchange[T], statements: int) -> T:
         """Run the operation within the time limits, and commit."""
-        with self._turn, self._begun(STATEMENT_LIMIT * (1 + statements)) as connection:
+        with self._turn, contextlib.ExitStack() as stack:
+            connection = self._connected()
+            limit = STATEMENT_LIMIT * statements
+            stack.enter_context(self._watch.over(connection, limit))
+            if statements > 1:  # one is a transaction by itself, in a third of the round trips
+                stack.enter_context(
+                    transaction(connection, idle=IDLE_LIMIT, total=limit, statement=STATEMENT_LIMIT)
+                )
             return carry_out(exchange, lambda query: send(connection, query))
 
     def close(self) -> None:
         """Close the connection, if there is one."""
         with self._turn:
+            self._watch.close()
             self._drop()
 
     def _drop(self) -> None:
@@ -50,37 +61,33 @@ class OwnConnection:
             self._connection.close()
             self._connection = None
 
-    @contextlib.contextmanager
-    def _begun(self, limit: float) -> Iterator[Connection]:
-        """A transaction of at most `limit` seconds, committed at the end of the block."""
-        try:
-            stack, connection = self._begin(limit)
-        except GONE:
-            if self._connection is None or not lost(self._connection):
-                raise
-            # Only BEGIN was sent, on a connection that had died unnoticed.
-            stack, connection = self._begin(limit)
-        with stack:
-            yield connection
-
-    def _begin(self, limit: float) -> tuple[contextlib.ExitStack, Connection]:
-        """Begin a transaction; leaving the stack commits it."""
-        connection = self._connected()
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(cut_after(connection, limit))
-            stack.enter_context(
-                transaction(connection, idle=IDLE_LIMIT, total=limit, statement=STATEMENT_LIMIT)
-            )
-            return stack.pop_all(), connection
-
     def _connected(self) -> Connection:
         if self._connection is not None:
-            if self._connection.info.transaction_status is TransactionStatus.IDLE:
+            if _is_fit(self._connection):
                 return self._connection
             # Lost, or interrupted in the middle of a transaction: nothing of it may go on.
             self._drop()
         connection = self._connect()
+        if not isinstance(connection, psycopg.Connection):
+            raise ClientError(
+                "connection: the function must open a psycopg connection, but what it returned is "
+                f"of class {type(connection).__name__}"
+            )
         if not connection.autocommit:
             connection.autocommit = True
         self._connection = connection
         return connection
+
+
+def _is_fit(connection: Connection) -> bool:
+    """Whether an idle connection is there still. What the server has said last is read."""
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        return False
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    try:
+        while waiting.poll(0):
+            connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return False
+    return True

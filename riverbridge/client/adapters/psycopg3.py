@@ -2,99 +2,117 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from riverbridge.client.adapters.base import AsyncRun, Run
-from riverbridge.errors import ClientError
+from riverbridge.client.adapters.base import (
+    AsyncKind,
+    AsyncRun,
+    Kind,
+    Run,
+    closed,
+    none_open,
+    open_already,
+)
 from riverbridge.sql import statement
-from riverbridge.store.exchange import Exchange, Query, Rows, carry_out, carry_out_async
+from riverbridge.store.exchange import Copy, Query, Rows
 
-T = TypeVar("T")
+Connection = psycopg.Connection[Any]
+AsyncConnection = psycopg.AsyncConnection[Any]
 
 
-def send(connection: psycopg.Connection[Any], query: Query) -> Rows:
-    """Send one query on a connection that has a transaction open."""
+def send(connection: Connection, query: Query) -> Rows:
+    """Send one query and return its rows."""
+    sql = statement(query.name, query.schema)
     # A cursor of our own: the caller's may make dictionaries or bind on the client's side.
     with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        cursor.execute(statement(query.name, query.schema), query.parameters, binary=True)
+        if isinstance(query, Copy):
+            with cursor.copy(sql) as copy:
+                copy.write(query.rows)
+            return ()
+        cursor.execute(sql, query.parameters, binary=True)
         return cursor.fetchall() if cursor.description is not None else ()
 
 
-async def send_async(connection: psycopg.AsyncConnection[Any], query: Query) -> Rows:
+async def send_async(connection: AsyncConnection, query: Query) -> Rows:
     """As `send`, awaited."""
+    sql = statement(query.name, query.schema)
     async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
-        await cursor.execute(statement(query.name, query.schema), query.parameters, binary=True)
+        if isinstance(query, Copy):
+            async with cursor.copy(sql) as copy:
+                await copy.write(query.rows)
+            return ()
+        await cursor.execute(sql, query.parameters, binary=True)
         return await cursor.fetchall() if cursor.description is not None else ()
 
 
-class GivenConnection:
-    """The caller's connection; it stays the caller's, and so do its time limits."""
-
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
-        self._turn = threading.Lock()
-
-    def perform(self, exchange: Exchange[T], statements: int) -> T:
-        """Run the operation in a transaction and commit it."""
-        with self._turn:
-            _check_idle(self._connection.info.transaction_status)
-            with self._connection.transaction():
-                return carry_out(exchange, lambda query: send(self._connection, query))
-
-    def close(self) -> None:
-        """Nothing: the connection is the caller's."""
+@contextmanager
+def _begun(connection: Connection, statements: int) -> Iterator[Run]:
+    _check_idle(connection)
+    if statements == 1 and connection.autocommit:
+        yield lambda query: send(connection, query)
+    else:
+        with connection.transaction():
+            yield lambda query: send(connection, query)
 
 
-class AsyncGivenConnection:
-    """As `GivenConnection`, awaited."""
-
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        self._connection = connection
-        self._turn = asyncio.Lock()
-
-    async def perform(self, exchange: Exchange[T], statements: int) -> T:
-        """Run the operation in a transaction and commit it."""
-        async with self._turn:
-            _check_idle(self._connection.info.transaction_status)
-            async with self._connection.transaction():
-                return await carry_out_async(
-                    exchange, lambda query: send_async(self._connection, query)
-                )
-
-    async def close(self) -> None:
-        """Nothing: the connection is the caller's."""
+@asynccontextmanager
+async def _begun_async(connection: AsyncConnection, statements: int) -> AsyncIterator[AsyncRun]:
+    _check_idle(connection)
+    if statements == 1 and connection.autocommit:
+        yield lambda query: send_async(connection, query)
+    else:
+        async with connection.transaction():
+            yield lambda query: send_async(connection, query)
 
 
-def joined(connection: psycopg.Connection[Any]) -> Run:
-    """Runs queries in the transaction open on `connection`."""
+@contextmanager
+def _begun_pool(pool: Any, statements: int) -> Iterator[Run]:
+    with pool.connection() as connection, _begun(connection, statements) as run:
+        yield run
+
+
+@asynccontextmanager
+async def _begun_async_pool(pool: Any, statements: int) -> AsyncIterator[AsyncRun]:
+    async with pool.connection() as connection, _begun_async(connection, statements) as run:
+        yield run
+
+
+def _joined(connection: Connection) -> Run:
     _check_open(connection)
     return lambda query: send(connection, query)
 
 
-def joined_async(connection: psycopg.AsyncConnection[Any]) -> AsyncRun:
-    """As `joined`, awaited."""
+async def _joined_async(connection: AsyncConnection) -> AsyncRun:
     _check_open(connection)
     return lambda query: send_async(connection, query)
 
 
-def _check_idle(status: TransactionStatus) -> None:
-    if status in (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE):
-        # A savepoint would do, but the job would vanish with a transaction never committed.
-        raise ClientError(
-            "the connection has a transaction open: use insert_tx to join it, or end it first"
-        )
+def _check_idle(connection: Connection | AsyncConnection) -> None:
+    if connection.closed:
+        raise closed(connection)
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        raise open_already()
 
 
-def _check_open(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    idle = connection.info.transaction_status is TransactionStatus.IDLE
-    if idle and connection.autocommit:
-        raise ClientError(
-            "tx: no transaction is open and the connection is in autocommit: "
-            "open one with `with connection.transaction():`, or use insert"
-        )
+def _check_open(connection: Connection | AsyncConnection) -> None:
+    if connection.closed:
+        raise closed(connection)
+    # Without autocommit the first statement opens one.
+    if connection.autocommit and connection.info.transaction_status is TransactionStatus.IDLE:
+        raise none_open("with connection.transaction():")
+
+
+KINDS: dict[str, Kind | AsyncKind] = {
+    "Connection": Kind(_begun, _joined),
+    "Cursor": Kind(joined=lambda cursor: _joined(cursor.connection)),
+    "ConnectionPool": Kind(_begun_pool, many=True),
+    "AsyncConnection": AsyncKind(_begun_async, _joined_async),
+    "AsyncCursor": AsyncKind(joined=lambda cursor: _joined_async(cursor.connection)),
+    "AsyncConnectionPool": AsyncKind(_begun_async_pool, many=True),
+}
