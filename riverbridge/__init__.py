@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from riverbridge.client.async_client import AsyncClient
+    from riverbridge.client.batch import AsyncInsertMiddleware, InsertHook, InsertMiddleware
     from riverbridge.client.client import Client
     from riverbridge.errors import (
         ClientError,
@@ -24,21 +26,27 @@ if TYPE_CHECKING:
         InsertManyParams,
         InsertOpts,
         InsertResult,
+        NewJob,
     )
     from riverbridge.model.unique import UniqueOpts, unique_key
 
 __all__ = [
+    "AsyncClient",
+    "AsyncInsertMiddleware",
     "AttemptError",
     "Client",
     "ClientError",
     "ConfigurationError",
+    "InsertHook",
     "InsertManyParams",
+    "InsertMiddleware",
     "InsertOpts",
     "InsertResult",
     "InvalidJob",
     "Job",
     "JobArgs",
     "JobState",
+    "NewJob",
     "RawArgs",
     "RiverbridgeError",
     "SchemaError",
@@ -48,6 +56,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "client.async_client": ("AsyncClient",),
+    "client.batch": ("AsyncInsertMiddleware", "InsertHook", "InsertMiddleware"),
     "client.client": ("Client",),
     "errors": (
         "ClientError",
@@ -59,7 +69,7 @@ _HOMES = {
     "model.args": ("JobArgs", "RawArgs"),
     "model.job": ("AttemptError", "Job", "JobState"),
     "model.marks": ("Unique",),
-    "model.options": ("InsertManyParams", "InsertOpts", "InsertResult"),
+    "model.options": ("InsertManyParams", "InsertOpts", "InsertResult", "NewJob"),
     "model.unique": ("UniqueOpts", "unique_key"),
 }
 

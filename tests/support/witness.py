@@ -8,7 +8,7 @@ import psycopg
 
 
 class Witness:
-    """A second connection: it counts rows and hears notifications."""
+    """Counts rows and hears notifications."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection

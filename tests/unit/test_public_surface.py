@@ -10,17 +10,22 @@ import pytest
 import riverbridge
 
 PUBLIC = [
+    "AsyncClient",
+    "AsyncInsertMiddleware",
     "AttemptError",
     "Client",
     "ClientError",
     "ConfigurationError",
+    "InsertHook",
     "InsertManyParams",
+    "InsertMiddleware",
     "InsertOpts",
     "InsertResult",
     "InvalidJob",
     "Job",
     "JobArgs",
     "JobState",
+    "NewJob",
     "RawArgs",
     "RiverbridgeError",
     "SchemaError",
@@ -61,4 +66,5 @@ def test_importing_the_package_loads_nothing_dear() -> None:
 def test_the_client_loads_only_what_it_needs() -> None:
     found = loaded("from riverbridge import Client, InsertOpts")
     assert "psycopg" in found
+    assert not found & {"sqlalchemy", "django", "asyncpg", "psycopg2", "psycopg_pool"}
     assert not found & {"boto3", "confluent_kafka", "pydantic", "starlette", "click", "rich"}
