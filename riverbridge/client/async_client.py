@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TypeVar
 
 from riverbridge.client.adapters.base import broken, is_broken
 from riverbridge.client.adapters.choose import async_joined, async_source
+from riverbridge.client.announcing import Announcements
 from riverbridge.client.batch import AsyncInsertMiddleware, InsertHook, Preparation, around, only
 from riverbridge.errors import ClientError
 from riverbridge.model.names import check_schema_name
@@ -47,6 +48,8 @@ class AsyncClient:
         self._source = async_source(connection)
         self._preparation = Preparation(defaults, insert_hooks)
         self._middleware = tuple(insert_middleware)
+        # Apart, as what joins a transaction may yet be rolled back with it.
+        self._announcements, self._announcements_tx = Announcements(), Announcements()
         self._closed = False
 
     async def insert(
@@ -58,7 +61,7 @@ class AsyncClient:
     ) -> InsertResult:
         """Insert one job. opts and insert_opts are two names for one thing."""
         job = self._preparation.job(args, either_opts(opts, insert_opts))
-        return only(await self._insert([job]))
+        return only(await self._inserted(insert_many, [job]))
 
     async def insert_tx(
         self,
@@ -70,31 +73,23 @@ class AsyncClient:
     ) -> InsertResult:
         """As `insert`, in the transaction open on `tx`."""
         job = self._preparation.job(args, either_opts(opts, insert_opts))
-        return only(await self._insert_tx(tx, [job]))
+        return only(await self._inserted(insert_many, [job], tx))
 
     async def insert_many(self, jobs: Sequence[object]) -> list[InsertResult]:
         """Insert `jobs`, each args or InsertManyParams: all of them or none."""
-        return await self._insert(self._preparation.jobs(jobs))
+        return await self._inserted(insert_many, self._preparation.jobs(jobs))
 
     async def insert_many_tx(self, tx: object, jobs: Sequence[object]) -> list[InsertResult]:
         """As `insert_many`, in the transaction open on `tx`."""
-        return await self._insert_tx(tx, self._preparation.jobs(jobs))
+        return await self._inserted(insert_many, self._preparation.jobs(jobs), tx)
 
     async def insert_many_fast(self, jobs: Sequence[object]) -> int:
         """As `insert_many`, but without the rows: how many jobs were inserted."""
-        return await self._inserted(
-            self._preparation.jobs(jobs),
-            lambda new: self._perform(
-                insert_many_fast(new, schema=self._schema), statements=statements(new) + 2
-            ),
-        )
+        return await self._inserted(insert_many_fast, self._preparation.jobs(jobs))
 
     async def insert_many_fast_tx(self, tx: object, jobs: Sequence[object]) -> int:
         """As `insert_many_fast`, in the transaction open on `tx`."""
-        return await self._inserted(
-            self._preparation.jobs(jobs),
-            lambda new: self._perform_tx(tx, insert_many_fast(new, schema=self._schema)),
-        )
+        return await self._inserted(insert_many_fast, self._preparation.jobs(jobs), tx)
 
     async def close(self) -> None:
         """Close the client's own connection, if it has one. May be called again."""
@@ -112,25 +107,21 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _insert(self, jobs: list[NewJob]) -> list[InsertResult]:
-        return await self._inserted(
-            jobs,
-            lambda new: self._perform(
-                insert_many(new, schema=self._schema), statements=statements(new)
-            ),
-        )
-
-    async def _insert_tx(self, tx: object, jobs: list[NewJob]) -> list[InsertResult]:
-        return await self._inserted(
-            jobs, lambda new: self._perform_tx(tx, insert_many(new, schema=self._schema))
-        )
-
     async def _inserted(
-        self, jobs: list[NewJob], insert: Callable[[list[NewJob]], Awaitable[T]]
+        self, operation: Callable[..., Exchange[T]], jobs: list[NewJob], *tx: object
     ) -> T:
-        """Through the middleware and the hooks to `insert`."""
-        inner = self._preparation.hooked
-        return await around(self._middleware, lambda new: insert(inner(new)))(jobs)
+        """Through the middleware and the hooks; in a transaction of its own if no `tx` is given."""
+        announcements = self._announcements_tx if tx else self._announcements
+
+        async def insert(new: list[NewJob]) -> T:
+            new = self._preparation.hooked(new)
+            with announcements.of(new) as queues:
+                exchange = operation(new, queues=queues, schema=self._schema)
+                if tx:
+                    return await self._perform_tx(tx[0], exchange)
+                return await self._perform(exchange, statements=statements(operation, new))
+
+        return await around(self._middleware, insert)(jobs)
 
     async def _perform(self, exchange: Exchange[T], *, statements: int = 2) -> T:
         """Run an operation in a transaction of its own; when this returns it is committed.

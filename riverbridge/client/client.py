@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from riverbridge.client.adapters.base import broken, is_broken
 from riverbridge.client.adapters.choose import joined, source
+from riverbridge.client.announcing import Announcements
 from riverbridge.client.batch import InsertHook, InsertMiddleware, Preparation, around, only
 from riverbridge.errors import ClientError
 from riverbridge.model.names import check_schema_name
@@ -67,6 +68,8 @@ class Client:
         self._source = source(connection)
         self._preparation = Preparation(defaults, insert_hooks)
         self._middleware = tuple(insert_middleware)
+        # Apart, as what joins a transaction may yet be rolled back with it.
+        self._announcements, self._announcements_tx = Announcements(), Announcements()
         self._closed = False
 
     def insert(
@@ -78,7 +81,7 @@ class Client:
     ) -> InsertResult:
         """Insert one job. opts and insert_opts are two names for one thing."""
         job = self._preparation.job(args, either_opts(opts, insert_opts))
-        return only(self._insert([job]))
+        return only(self._inserted(insert_many, [job]))
 
     def insert_tx(
         self,
@@ -90,7 +93,7 @@ class Client:
     ) -> InsertResult:
         """As `insert`, in the transaction open on `tx`."""
         job = self._preparation.job(args, either_opts(opts, insert_opts))
-        return only(self._insert_tx(tx, [job]))
+        return only(self._inserted(insert_many, [job], tx))
 
     def insert_many(self, jobs: Sequence[object]) -> list[InsertResult]:
         """Insert `jobs`, each args or InsertManyParams: all of them or none.
@@ -99,11 +102,11 @@ class Client:
         result has the job that is, and says so; so it is with all but the first of equal ones among
         `jobs`. Raises InvalidJob if there are none.
         """
-        return self._insert(self._preparation.jobs(jobs))
+        return self._inserted(insert_many, self._preparation.jobs(jobs))
 
     def insert_many_tx(self, tx: object, jobs: Sequence[object]) -> list[InsertResult]:
         """As `insert_many`, in the transaction open on `tx`."""
-        return self._insert_tx(tx, self._preparation.jobs(jobs))
+        return self._inserted(insert_many, self._preparation.jobs(jobs), tx)
 
     def insert_many_fast(self, jobs: Sequence[object]) -> int:
         """As `insert_many`, but without the rows: how many jobs were inserted.
@@ -111,19 +114,11 @@ class Client:
         Jobs of which none is unique are sent by COPY. Where some are, those that are there already
         are left out and not counted; Go's client fails there.
         """
-        return self._inserted(
-            self._preparation.jobs(jobs),
-            lambda new: self._perform(
-                insert_many_fast(new, schema=self._schema), statements=statements(new) + 2
-            ),
-        )
+        return self._inserted(insert_many_fast, self._preparation.jobs(jobs))
 
     def insert_many_fast_tx(self, tx: object, jobs: Sequence[object]) -> int:
         """As `insert_many_fast`, in the transaction open on `tx`."""
-        return self._inserted(
-            self._preparation.jobs(jobs),
-            lambda new: self._perform_tx(tx, insert_many_fast(new, schema=self._schema)),
-        )
+        return self._inserted(insert_many_fast, self._preparation.jobs(jobs), tx)
 
     def close(self) -> None:
         """Close the client's own connection, if it has one. May be called again."""
@@ -141,23 +136,21 @@ class Client:
     ) -> None:
         self.close()
 
-    def _insert(self, jobs: list[NewJob]) -> list[InsertResult]:
-        return self._inserted(
-            jobs,
-            lambda new: self._perform(
-                insert_many(new, schema=self._schema), statements=statements(new)
-            ),
-        )
+    def _inserted(
+        self, operation: Callable[..., Exchange[T]], jobs: list[NewJob], *tx: object
+    ) -> T:
+        """Through the middleware and the hooks; in a transaction of its own if no `tx` is given."""
+        announcements = self._announcements_tx if tx else self._announcements
 
-    def _insert_tx(self, tx: object, jobs: list[NewJob]) -> list[InsertResult]:
-        return self._inserted(
-            jobs, lambda new: self._perform_tx(tx, insert_many(new, schema=self._schema))
-        )
+        def insert(new: list[NewJob]) -> T:
+            new = self._preparation.hooked(new)
+            with announcements.of(new) as queues:
+                exchange = operation(new, queues=queues, schema=self._schema)
+                if tx:
+                    return self._perform_tx(tx[0], exchange)
+                return self._perform(exchange, statements=statements(operation, new))
 
-    def _inserted(self, jobs: list[NewJob], insert: Callable[[list[NewJob]], T]) -> T:
-        """Through the middleware and the hooks to `insert`."""
-        inner = self._preparation.hooked
-        return around(self._middleware, lambda new: insert(inner(new)))(jobs)
+        return around(self._middleware, insert)(jobs)
 
     def _perform(self, exchange: Exchange[T], *, statements: int = 2) -> T:
         """Run an operation in a transaction of its own; when this returns it is committed.

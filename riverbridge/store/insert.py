@@ -7,7 +7,7 @@ its own to write them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,20 +41,22 @@ def chunks(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
     yield jobs[start:]
 
 
-def statements(jobs: Sequence[NewJob]) -> int:
-    """How many statements `jobs` are inserted by, at most."""
-    return sum(1 for _ in chunks(jobs))
+def to_announce(jobs: Sequence[NewJob]) -> list[str]:
+    """The queues with a job to work now; scheduled and pending jobs need no notification.
+
+    A job that turns out to be a duplicate counts, too (contract 5.3).
+    """
+    return sorted({job.queue for job in jobs if job.state is JobState.AVAILABLE})
 
 
 def insert_many(
-    jobs: Sequence[NewJob], *, schema: str | None = None
+    jobs: Sequence[NewJob], *, queues: Sequence[str], schema: str | None = None
 ) -> Exchange[list[InsertResult]]:
-    """Insert `jobs` and announce their queues; the rows in the order of `jobs`.
+    """Insert `jobs` and announce `queues`; the rows in the order of `jobs`.
 
     Where a job's unique key is taken, the row that holds it is the result. Of jobs with one key
     among `jobs` the first is inserted and the others are duplicates of it; Go's client fails there
-    (contract 3.1). One notification for each queue with a job to work now, be it a duplicate;
-    scheduled and pending jobs send none (contract 5.3).
+    (contract 3.1).
     """
     places: dict[bytes, int] = {}
     first = [
@@ -64,7 +66,8 @@ def insert_many(
     ]
     results: list[InsertResult] = []
     for chunk in chunks(first):
-        parameters = {"jobs": _encoded(chunk), "schema": schema}
+        parameters = _parameters(chunk, queues, schema)
+        queues = ()
         if places:
             rows = yield Query("job/insert_unique", parameters, schema)
             results.extend([InsertResult(read_job(text), skipped) for text, skipped in rows])
@@ -83,8 +86,10 @@ def insert_many(
     ]
 
 
-def insert_many_fast(jobs: Sequence[NewJob], *, schema: str | None = None) -> Exchange[int]:
-    """Insert `jobs` and announce their queues; how many were inserted (contract 3.2).
+def insert_many_fast(
+    jobs: Sequence[NewJob], *, queues: Sequence[str], schema: str | None = None
+) -> Exchange[int]:
+    """Insert `jobs` and announce `queues`; how many were inserted (contract 3.2).
 
     By COPY if no job is unique. Otherwise those whose key is taken are left out; Go's client
     fails there and inserts none.
@@ -92,17 +97,22 @@ def insert_many_fast(jobs: Sequence[NewJob], *, schema: str | None = None) -> Ex
     if any(job.unique_key is not None for job in jobs):
         inserted = 0
         for chunk in chunks(jobs):
-            parameters = {"jobs": _encoded(chunk), "schema": schema}
+            parameters = _parameters(chunk, queues, schema)
+            queues = ()
             [(count,)] = yield Query("job/insert_fast", parameters, schema)
             inserted += count
         return inserted
     [(now,)] = yield Query("transaction/now")
     for chunk in chunks(jobs):
         yield Copy("job/insert_copy", schema=schema, rows=_copied(chunk, now))
-    due = sorted({job.queue for job in jobs if job.state is JobState.AVAILABLE})
-    if due:
-        yield Query("notify/insert", {"queues": due, "schema": schema}, schema)
+    if queues:
+        yield Query("notify/insert", {"queues": list(queues), "schema": schema}, schema)
     return len(jobs)
+
+
+def statements(operation: Callable[..., object], jobs: Sequence[NewJob]) -> int:
+    """How many statements `operation`, one of the two above, sends for `jobs` at most."""
+    return sum(1 for _ in chunks(jobs)) + (2 if operation is insert_many_fast else 0)
 
 
 class _Row(msgspec.Struct, omit_defaults=True):
@@ -122,7 +132,9 @@ class _Row(msgspec.Struct, omit_defaults=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def _encoded(jobs: Sequence[NewJob]) -> str:
+def _parameters(
+    jobs: Sequence[NewJob], queues: Sequence[str], schema: str | None
+) -> dict[str, str | None]:
     rows = [
         _Row(
             job.kind,
@@ -139,7 +151,11 @@ def _encoded(jobs: Sequence[NewJob]) -> str:
         )
         for job in jobs
     ]
-    return _encode(rows).decode()
+    return {
+        "jobs": _encode(rows).decode(),
+        "queues": _encode(queues).decode(),
+        "schema": schema,
+    }
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})

@@ -126,6 +126,12 @@ async def scenario(way: Way, database: Database, witness: Witness) -> None:
         await Awaited(made).close()
 
 
+@pytest.fixture(autouse=True)
+def announced_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notification that is not there would otherwise be one that was not due yet."""
+    monkeypatch.setattr("riverbridge.client.announcing.PAUSE", -1.0)
+
+
 @pytest.mark.parametrize("way", SYNC + ASYNC, ids=lambda way: way.name)
 def test_jobs_are_inserted_announced_and_rolled_back(
     tables: Database, witness: Witness, way: Way

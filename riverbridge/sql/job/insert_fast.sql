@@ -1,20 +1,11 @@
 -- As insert_unique.sql, where nobody asks for the rows: a job whose key is taken is left out
 -- (contract 3.2). How many were inserted.
-WITH given AS MATERIALIZED (
-    SELECT *
-    FROM ROWS FROM (json_to_recordset(%(jobs)s::text::json) AS (
-        kind text, args jsonb, max_attempts smallint, priority smallint, queue text, state text,
-        scheduled_at timestamptz, tags text[], metadata jsonb, unique_key text, unique_states int
-    )) WITH ORDINALITY AS job (
-        kind, args, max_attempts, priority, queue, state, scheduled_at, tags, metadata,
-        unique_key, unique_states, position
-    )
-), announced AS MATERIALIZED (
+WITH announced AS MATERIALIZED (
     SELECT count(pg_notify(
         concat(coalesce(%(schema)s::text, current_schema()), '.river_insert'),
         '{"queue": ' || to_json(queue)::text || '}'
     ))
-    FROM (SELECT DISTINCT queue FROM given WHERE state = 'available') AS due
+    FROM json_array_elements_text(%(queues)s::text::json) AS queue
 ), inserted AS (
     INSERT INTO /* schema */river_job (
         kind, args, max_attempts, priority, queue, state, created_at, scheduled_at, tags, metadata,
@@ -23,7 +14,14 @@ WITH given AS MATERIALIZED (
     SELECT kind, args, max_attempts, priority, queue, state::/* schema */river_job_state,
            now(), coalesce(scheduled_at, now()), tags, metadata,
            decode(unique_key, 'base64'), unique_states::bit(8)
-    FROM announced, given
+    FROM announced,
+         ROWS FROM (json_to_recordset(%(jobs)s::text::json) AS (
+             kind text, args jsonb, max_attempts smallint, priority smallint, queue text, state text,
+             scheduled_at timestamptz, tags text[], metadata jsonb, unique_key text, unique_states int
+         )) WITH ORDINALITY AS given (
+             kind, args, max_attempts, priority, queue, state, scheduled_at, tags, metadata,
+             unique_key, unique_states, position
+         )
     ORDER BY position
     ON CONFLICT (unique_key)
         WHERE unique_key IS NOT NULL AND unique_states IS NOT NULL
