@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pytest
 
-from riverbridge import AsyncClient, InsertManyParams, InsertOpts, JobState, UniqueOpts
+from riverbridge import InsertManyParams, InsertOpts, JobState, UniqueOpts
 from riverbridge.model.job import Job
 from tests.support.async_connections import ASYNC
-from tests.support.connections import SYNC, Awaited, Way
+from tests.support.connections import SYNC, Awaited, Way, run
 from tests.support.database import Database
 from tests.support.wait import eventually
 from tests.support.witness import Witness
@@ -28,15 +27,6 @@ class Placed:
     order_id: int
     note: str = "50 % off:\t'é' \\ \n$1"
     kind: ClassVar[str] = "order.placed"
-
-
-def run(way: Way, scenario: Coroutine[Any, Any, None]) -> None:
-    """In an event loop only where one is needed: Django refuses to work inside of one."""
-    if way.client is AsyncClient:
-        asyncio.run(scenario)
-    else:
-        with pytest.raises(StopIteration):
-            scenario.send(None)
 
 
 class RolledBack(Exception):
@@ -137,14 +127,4 @@ def test_jobs_are_inserted_announced_and_rolled_back(
     tables: Database, witness: Witness, way: Way
 ) -> None:
     run(way, scenario(way, tables, witness))
-    eventually(lambda: others(witness) == 0)
-
-
-def others(witness: Witness) -> int:
-    """How many connections there are beside the witness."""
-    row = witness.connection.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
+    eventually(lambda: witness.others() == 0)

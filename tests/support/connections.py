@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from riverbridge import AsyncClient, Client
@@ -58,6 +60,15 @@ class Awaited:
             return await result if isinstance(self._client, AsyncClient) else result
 
         return call
+
+
+def run(way: Way, scenario: Coroutine[Any, Any, None]) -> None:
+    """In an event loop only where one is needed: Django refuses to work inside of one."""
+    if way.client is AsyncClient:
+        asyncio.run(scenario)
+    else:
+        with pytest.raises(StopIteration):
+            scenario.send(None)
 
 
 def url(database: Database, driver: str = "") -> str:

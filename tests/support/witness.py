@@ -19,6 +19,15 @@ class Witness:
         assert row is not None
         return int(row[0])
 
+    def others(self) -> int:
+        """How many connections there are beside this one."""
+        row = self.connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
     def heard(self) -> list[str]:
         """All that was sent until now; a marker of our own shows that nothing is on its way."""
         self.connection.execute("SELECT pg_notify('public.river_insert', 'end')")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from psycopg2 import extensions
+from psycopg2 import ProgrammingError, extensions
 
 from riverbridge.client.adapters.base import AsyncKind, Kind, Run, closed, none_open, open_already
 from riverbridge.client.adapters.style import named
@@ -33,7 +33,11 @@ def _begun(connection: Any, statements: int) -> Iterator[Run]:
         raise closed(connection)
     if connection.info.transaction_status != extensions.TRANSACTION_STATUS_IDLE:
         raise open_already()
-    with connection:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(connection)
+        except ProgrammingError:  # the caller has entered it too, and sent nothing yet
+            raise open_already() from None
         yield lambda query: send(connection, query)
 
 
