@@ -134,11 +134,13 @@ def _psycopg2(database: Database) -> AbstractContextManager[Any]:
 
 @contextmanager
 def _django(database: Database) -> Iterator[Any]:
+    import django
     from django.conf import settings
     from django.db import connections
 
     if not settings.configured:
         settings.configure(DATABASES={"default": {}})
+        django.setup()
     known = conninfo_to_dict(database.dsn)
     keys = {
         "NAME": "dbname",
