@@ -17,6 +17,7 @@ from riverbridge.errors import ConfigurationError
 from riverbridge.model.args import RawArgs
 from riverbridge.model.options import InsertOpts
 from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry
+from riverbridge.model.unique import UniqueOpts
 from riverbridge.sinks.base import Message
 from tests.support.bridge import ScriptedSink, running_bridge
 from tests.support.database import Database, new_name
@@ -34,6 +35,7 @@ def grants(name: str) -> list[str]:
 
 
 BRIDGE, UPKEEP, INSERT = grants("bridge"), grants("upkeep"), grants("insert")
+UNIQUE = grants("unique")
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,14 @@ def test_the_bridge_may_not(role: Role, statement: str) -> None:
 
 def insert(role: Role) -> int:
     with Client(role.database.dsn) as client:
+        assert client.insert_many_fast([RawArgs("plain", "{}")]) == 1
         return client.insert(RawArgs("plain", "{}"), InsertOpts(queue="outbox")).job.id
+
+
+def insert_unique(role: Role) -> bool:
+    with Client(role.database.dsn) as client:
+        opts = InsertOpts(unique_opts=UniqueOpts(by_args=True))
+        return client.insert(RawArgs("plain", "{}"), opts).unique_skipped_as_duplicate
 
 
 def test_the_grants_for_inserting_are_enough(role: Role) -> None:
@@ -204,3 +213,18 @@ def test_each_grant_for_inserting_is_needed(role: Role, without: str) -> None:
     role.grant([statement for statement in INSERT if statement != without])
     with pytest.raises((errors.InsufficientPrivilege, errors.UndefinedTable)):
         insert(role)
+
+
+def test_the_grants_for_unique_jobs_are_enough(role: Role) -> None:
+    role.grant(INSERT + UNIQUE)
+    assert [insert_unique(role) for _ in range(2)] == [False, True]
+    with role.database.connect() as connection, pytest.raises(errors.InsufficientPrivilege):
+        connection.execute("UPDATE river_job SET state = 'available'")
+
+
+@pytest.mark.parametrize("without", UNIQUE)
+def test_each_grant_for_unique_jobs_is_needed(role: Role, without: str) -> None:
+    role.grant(INSERT + [statement for statement in UNIQUE if statement != without])
+    assert insert(role) > 0
+    with pytest.raises(errors.InsufficientPrivilege):
+        insert_unique(role)
