@@ -158,24 +158,25 @@ def _parameters(
     }
 
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-
-
 def _copied(jobs: Sequence[NewJob], now: datetime) -> str:
     """The rows in COPY's text format. Queues, states and tags hold nothing to escape."""
     moment = now.isoformat()
     lines = []
     for job in jobs:
-        kind, args, metadata = (
-            text.translate(_ESCAPES) for text in (job.kind, job.args, job.metadata)
-        )
         at = moment if job.scheduled_at is None else job.scheduled_at.isoformat()
-        tags = ",".join([f'"{tag}"' for tag in job.tags])  # quoted, as null would be none
+        # Each in quotes, as the tag null would be none.
+        tags = '"' + '","'.join(job.tags) + '"' if job.tags else ""
         lines.append(
-            f"{kind}\t{args}\t{job.max_attempts}\t{job.priority}\t{job.queue}\t{job.state.value}"
-            f"\t{at}\t{{{tags}}}\t{metadata}\n"
+            f"{_escaped(job.kind)}\t{_escaped(job.args)}\t{job.max_attempts}\t{job.priority}"
+            f"\t{job.queue}\t{job.state}\t{at}"
+            f"\t{{{tags}}}\t{_escaped(job.metadata)}\n"
         )
     return "".join(lines)
+
+
+def _escaped(text: str) -> str:
+    # Four searches that find nothing cost a tenth of one str.translate().
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 _STATES = {state.value: state for state in JobState}
