@@ -100,7 +100,7 @@ def only(results: Sequence[InsertResult]) -> InsertResult:
     """The result of a single job."""
     if len(results) != 1:
         raise ClientError(
-            f"insert middleware returned {len(results)} results for one job: it must return what "
-            "`insert` returned"
+            f"there are {len(results)} results for one job: insert middleware must return what "
+            "`insert` returned, and no trigger on river_job may leave a row out"
         )
     return results[0]

@@ -41,7 +41,9 @@ class Client:
     A connection of its own that is found lost before anything is sent is opened again. Later than
     that nothing is ever sent again: psycopg.OperationalError from `insert` or `insert_many` means
     that the jobs may have been committed, all of them, or not, none of them. Inserting again may
-    then make them twice.
+    then make them twice. Only its subclass QueryCanceled, after 10 s, says that they were not.
+
+    River's workers are notified at most once per 100 ms and queue; `announcing` says why.
 
     Each method takes a transaction of its own and has committed when it returns. Its twin with
     `_tx` joins the transaction open on `tx`, a connection or session of the kinds above, and never

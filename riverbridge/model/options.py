@@ -58,7 +58,7 @@ class InsertManyParams:
 
     args: object
     opts: InsertOpts | None = None
-    insert_opts: InsertOpts | None = None
+    insert_opts: InsertOpts | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         opts = either_opts(self.opts, self.insert_opts)

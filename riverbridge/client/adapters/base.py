@@ -144,6 +144,9 @@ def broken() -> ClientError:
 
 def is_broken(error: BaseException) -> bool:
     """Whether the server refused a statement because of an earlier one, whatever the driver."""
-    original = getattr(error, "orig", None) or error.__cause__ or error
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    return state == "25P02"
+    # SQLAlchemy keeps the driver's error as `orig`, Django as the cause; psycopg2 says `pgcode`.
+    return any(
+        getattr(each, name, None) == "25P02"
+        for each in (error, getattr(error, "orig", None), error.__cause__)
+        for name in ("sqlstate", "pgcode")
+    )
