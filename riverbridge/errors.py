@@ -6,6 +6,12 @@
     ├── MigrationError        a migration that cannot be run, or that failed and was rolled back
     ├── InvalidJob            a job River would refuse, found before anything is sent
     ├── ClientError           an insert client used in a way that could lose or split an insert
+    ├── InvalidRequest        a question about jobs or queues that cannot be asked
+    ├── JobError              what a job's row does not allow
+    │   ├── JobNotFound       no job has the id
+    │   ├── JobRunning        a job that is being worked, and so cannot be deleted
+    │   └── JobConflict       a job that cannot become available: another has its unique key
+    ├── QueueNotFound         no queue has the name
     ├── TemplateError         a template that cannot be parsed, or a job it cannot be rendered for
     ├── PartMissing           the demo or a test needs a server that this machine does not have
     └── ServerFailed          a server the demo or a test started did not come up, or is not there
@@ -46,6 +52,47 @@ class InvalidJob(RiverbridgeError, ValueError):
 
 class ClientError(RiverbridgeError):
     """An insert client used in a way that could lose or split an insert. Nothing was sent."""
+
+
+class InvalidRequest(RiverbridgeError, ValueError):
+    """A filter, order, cursor, limit or value that cannot be. Nothing was sent."""
+
+
+class JobError(RiverbridgeError):
+    """What a job's row, or its absence, does not allow; `job_id` says which job."""
+
+    def __init__(self, message: str, *, job_id: int | None = None) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class JobNotFound(JobError, LookupError):
+    """No job has the id."""
+
+
+class JobRunning(JobError):
+    """A job that is being worked cannot be deleted."""
+
+
+class JobConflict(JobError):
+    """A job cannot become available while another one has its unique key.
+
+    holder_id: the job that has the key; None if it took it in that very moment.
+    """
+
+    def __init__(
+        self, message: str, *, job_id: int | None = None, holder_id: int | None = None
+    ) -> None:
+        super().__init__(message, job_id=job_id)
+        self.holder_id = holder_id
+
+
+class QueueNotFound(RiverbridgeError, LookupError):
+    """No queue has the name: a queue has a row once a worker has asked for its jobs."""
+
+    def __init__(self, message: str, *, name: str | None = None) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 class TemplateError(RiverbridgeError, ValueError):

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from riverbridge.client.adapters.base import broken, is_broken
 from riverbridge.client.adapters.choose import async_joined, async_source
+from riverbridge.client.administration import AsyncJobAdministration
 from riverbridge.client.announcing import Announcements
 from riverbridge.client.batch import AsyncInsertMiddleware, InsertHook, Preparation, around, only
 from riverbridge.errors import ClientError
@@ -19,7 +20,7 @@ from riverbridge.store.insert import insert_many, insert_many_fast, statements
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(AsyncJobAdministration):
     """As `Client`, awaited: each method does and raises what its twin does.
 
     connection: a psycopg AsyncConnection or AsyncConnectionPool, an asyncpg connection or pool, or

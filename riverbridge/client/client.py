@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from riverbridge.client.adapters.base import broken, is_broken
 from riverbridge.client.adapters.choose import joined, source
+from riverbridge.client.administration import JobAdministration
 from riverbridge.client.announcing import Announcements
 from riverbridge.client.batch import InsertHook, InsertMiddleware, Preparation, around, only
 from riverbridge.errors import ClientError
@@ -23,8 +24,8 @@ from riverbridge.store.insert import insert_many, insert_many_fast, statements
 T = TypeVar("T")
 
 
-class Client:
-    """Inserts jobs for River's workers.
+class Client(JobAdministration):
+    """Inserts jobs for River's workers, and looks after jobs and queues (`JobAdministration`).
 
     connection: what the application has: a psycopg, psycopg2 or Django connection, a psycopg pool,
     or a SQLAlchemy Engine, Connection or Session, each of which stays the caller's, with its time

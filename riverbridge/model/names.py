@@ -67,12 +67,19 @@ def tag_problem(tag: object) -> str | None:
     return None
 
 
+def text_problem(value: object) -> str | None:
+    """Why Postgres could not hold `value` as text, or None."""
+    if not isinstance(value, str):
+        return f"must be text, not {type(value).__name__}"
+    if (found := _NOT_TEXT.search(value)) is not None:
+        return f"holds {found.group()!r} at position {found.start()}, which Postgres cannot store"
+    return None
+
+
 def kind_problem(kind: object) -> str | None:
     """Why the table would refuse `kind`, or None (contract 8.3: an insert checks no more)."""
     if not isinstance(kind, str):
         return f"must be text, not {type(kind).__name__}"
     if not 1 <= len(kind) <= KIND_LENGTH_MAX:
         return f"has {len(kind)} characters; a kind has 1 to {KIND_LENGTH_MAX}"
-    if (found := _NOT_TEXT.search(kind)) is not None:
-        return f"holds {found.group()!r} at position {found.start()}, which Postgres cannot store"
-    return None
+    return text_problem(kind)

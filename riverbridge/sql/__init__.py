@@ -2,15 +2,18 @@
 
 Each file is plain SQL for psycopg with named parameters. `/* schema */` before a table, type or
 function stands for the schema: nothing where it is left to the search path, else the quoted name
-and a dot. Values never become part of a statement.
+and a dot. `/* include job/filter */` stands for `job/filter.part`, which statements share. Values
+never become part of a statement.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 
 MARKER = "/* schema */"
+_INCLUDE = re.compile(r"/\* include ([\w/]+) \*/")
 
 
 def qualifier(schema: str | None) -> str:
@@ -24,5 +27,9 @@ def statement(name: str, schema: str | None = None) -> bytes:
 
     Raises FileNotFoundError for a name that is not there.
     """
-    text = files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    text = _INCLUDE.sub(lambda found: _text(f"{found.group(1)}.part"), _text(f"{name}.sql"))
     return text.replace(MARKER, qualifier(schema)).encode()
+
+
+def _text(file: str) -> str:
+    return files(__name__).joinpath(file).read_text(encoding="utf-8")

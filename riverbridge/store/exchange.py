@@ -77,3 +77,16 @@ async def carry_out_async(exchange: Exchange[T], run: Callable[[Query], Awaitabl
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The SQLSTATE of what a `run` raised, from whatever driver it came, or None.
+
+    psycopg and asyncpg call it `sqlstate`, psycopg2 `pgcode`; SQLAlchemy and Django wrap the
+    driver's error in one of their own.
+    """
+    for each in (error, getattr(error, "orig", None), error.__cause__):
+        code = getattr(each, "sqlstate", None) or getattr(each, "pgcode", None)
+        if isinstance(code, str):
+            return code
+    return None
