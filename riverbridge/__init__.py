@@ -16,6 +16,12 @@ if TYPE_CHECKING:
         ClientError,
         ConfigurationError,
         InvalidJob,
+        InvalidRequest,
+        JobConflict,
+        JobError,
+        JobNotFound,
+        JobRunning,
+        QueueNotFound,
         RiverbridgeError,
         SchemaError,
     )
@@ -28,7 +34,9 @@ if TYPE_CHECKING:
         InsertResult,
         NewJob,
     )
+    from riverbridge.model.queue import Queue
     from riverbridge.model.unique import UniqueOpts, unique_key
+    from riverbridge.store.administration import JobListResult
 
 __all__ = [
     "AsyncClient",
@@ -43,10 +51,18 @@ __all__ = [
     "InsertOpts",
     "InsertResult",
     "InvalidJob",
+    "InvalidRequest",
     "Job",
     "JobArgs",
+    "JobConflict",
+    "JobError",
+    "JobListResult",
+    "JobNotFound",
+    "JobRunning",
     "JobState",
     "NewJob",
+    "Queue",
+    "QueueNotFound",
     "RawArgs",
     "RiverbridgeError",
     "SchemaError",
@@ -63,6 +79,12 @@ _HOMES = {
         "ClientError",
         "ConfigurationError",
         "InvalidJob",
+        "InvalidRequest",
+        "JobConflict",
+        "JobError",
+        "JobNotFound",
+        "JobRunning",
+        "QueueNotFound",
         "RiverbridgeError",
         "SchemaError",
     ),
@@ -70,7 +92,9 @@ _HOMES = {
     "model.job": ("AttemptError", "Job", "JobState"),
     "model.marks": ("Unique",),
     "model.options": ("InsertManyParams", "InsertOpts", "InsertResult", "NewJob"),
+    "model.queue": ("Queue",),
     "model.unique": ("UniqueOpts", "unique_key"),
+    "store.administration": ("JobListResult",),
 }
 
 if not TYPE_CHECKING:  # a type checker would take every name for a public one

@@ -11,6 +11,7 @@
 //	bridge cancel  DSN SCHEMA ID                  JobCancel, timed
 //	bridge pause   DSN SCHEMA QUEUE               QueuePause
 //	bridge resume  DSN SCHEMA QUEUE               QueueResume
+//	bridge administer DSN SCHEMA JSON             lists and operations, as administer.go has them
 //	bridge serve   DSN SCHEMA CLIENT QUEUE        work a queue, stand for election, until stdin ends
 package main
 
@@ -56,6 +57,7 @@ func run(ctx context.Context, command, dsn, schema string, args []string) error 
 		"insert": (*side).insert, "add": (*side).add, "flood": (*side).flood,
 		"unique": (*side).unique, "cancel": (*side).cancel,
 		"pause": (*side).pause, "resume": (*side).resume, "serve": (*side).serve,
+		"administer": (*side).administer,
 	}
 	chosen, ok := commands[command]
 	if !ok {
