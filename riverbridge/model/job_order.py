@@ -9,13 +9,13 @@ import base64
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
 from riverbridge.errors import InvalidRequest
 from riverbridge.model.job import Job, JobState
-from riverbridge.model.job_filter import FINALIZED
+from riverbridge.model.job_filter import FINALIZED, ID_MAX
 
 OrderBy = Literal["id", "scheduled_at", "finalized_at", "time"]
 
@@ -31,11 +31,11 @@ _TO_STANDARD = str.maketrans("-_", "+/")
 
 
 class _Cursor(msgspec.Struct):
-    id: int
+    id: Annotated[int, msgspec.Meta(ge=0, le=ID_MAX)]
     kind: str
     queue: str
     sort_field: str
-    time: datetime
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class JobOrder(msgspec.Struct, frozen=True):
@@ -121,7 +121,7 @@ def _read(text: str) -> _Cursor:
         data = base64.b64decode(text.translate(_TO_STANDARD), validate=True)
         cursor = msgspec.json.decode(data, type=_Cursor)
         cursor.time = cursor.time.astimezone(UTC)
-    except (msgspec.DecodeError, ValueError, OverflowError, AttributeError):
+    except (ValueError, OverflowError, AttributeError, TypeError):
         raise InvalidRequest(
             "after: is no cursor of a list of jobs: give back last_cursor as it was"
         ) from None

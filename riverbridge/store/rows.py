@@ -105,7 +105,14 @@ def _value(raw: msgspec.Raw) -> Any:
     try:
         return _json.decode(raw)
     except msgspec.ValidationError:  # a number that only arbitrary precision can hold
-        return json.loads(bytes(raw))
+        return json.loads(bytes(raw), parse_int=_integer)
+
+
+def _integer(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python reads
+        return float(digits)
 
 
 def _instant(text: str) -> datetime:

@@ -239,12 +239,14 @@ def check_tables(
 
 
 def notifications(listener: psycopg.Connection[Any]) -> dict[str, list[str]]:
-    """The payloads by channel, as far as they have come."""
+    """The payloads by channel until now; a marker of our own shows that none is on its way."""
     found: dict[str, list[str]] = {"ours.river_control": [], "rivers.river_control": []}
-    listener.execute("SELECT")  # the server sends what is due before it answers
-    for notification in listener.notifies(timeout=0):
+    listener.execute("SELECT pg_notify('ours.river_control', 'end')")
+    for notification in listener.notifies(timeout=10):
+        if notification.payload == "end":
+            return found
         found[notification.channel].append(notification.payload)
-    return found
+    raise AssertionError("the marker was not heard within 10 s")
 
 
 def test_operations_leave_what_rivers_client_leaves(

@@ -111,8 +111,13 @@ def test_what_river_could_not_read_is_passed_on() -> None:
 
 
 def test_numbers_beyond_a_double_do_not_hide_the_row() -> None:
-    text = json.dumps(ROW).replace("1.5", "1e400")
-    assert read_job(text).args == {"ü": [float("inf"), None]}
+    text = json.dumps(ROW)
+    for number, value in (
+        ("1e400", float("inf")),
+        ("9" * 400, 10**400 - 1),
+        ("-1" + "0" * 5000, float("-inf")),
+    ):
+        assert read_job(text.replace("1.5", number)).args == {"ü": [value, None]}
 
 
 def test_a_queue() -> None:

@@ -19,8 +19,17 @@ def name(path: Path) -> str:
     return str(path.relative_to(FOLDER).with_suffix(""))
 
 
+def whole(path: Path) -> str:
+    """The text of the file, with what it includes in its place."""
+    return re.sub(
+        r"/\* include (\S+) \*/",
+        lambda found: (FOLDER / f"{found.group(1)}.part").read_text(encoding="utf-8"),
+        path.read_text(encoding="utf-8"),
+    )
+
+
 def commentless(path: Path) -> str:
-    return re.sub(r"--[^\n]*", "", path.read_text(encoding="utf-8"))
+    return re.sub(r"--[^\n]*", "", whole(path))
 
 
 def bare(path: Path) -> str:
@@ -55,7 +64,7 @@ def test_every_file_is_one_statement_for_named_parameters(path: Path) -> None:
 def test_the_schema_is_quoted_and_nothing_is_left_of_the_marker(path: Path) -> None:
     plain = sql.statement(name(path))
     assert sql.MARKER.encode() not in plain
-    marked = path.read_text(encoding="utf-8").count(sql.MARKER)
+    marked = whole(path).count(sql.MARKER)
     assert sql.statement(name(path), 'a"b').count(b'"a""b".') == marked
 
 

@@ -13,6 +13,8 @@ CROSS JOIN LATERAL (
 ) AS sorted
 WHERE
     /* include job/filter */
+    -- Which it is; the index that has these jobs in order says so of itself.
+    AND (%(sorted_by)s::text <> 'finalized_at' OR job.finalized_at IS NOT NULL)
     AND CASE
         WHEN %(after_id)s::bigint IS NULL THEN true
         WHEN %(sorted_by)s::text = 'id' AND %(descending)s::boolean THEN job.id < %(after_id)s::bigint
