@@ -93,11 +93,14 @@ def test_a_queue_that_is_not_there(client: Client, look: psycopg.Connection[Any]
     assert heard(look) == []
 
 
-def test_a_running_job_is_not_deleted(client: Client, look: psycopg.Connection[Any]) -> None:
+def test_a_running_job_is_not_deleted_even_if_the_caller_goes_on(
+    tables: Database, client: Client, look: psycopg.Connection[Any]
+) -> None:
     id = add(look, state="'running'")
-    with pytest.raises(JobRunning, match=f"job {id} is running") as caught:
-        client.job_delete(id)
-    assert caught.value.job_id == id
+    with tables.connect(autocommit=False) as connection:
+        with pytest.raises(JobRunning, match=f"job {id} is running") as caught:
+            client.job_delete_tx(connection, id)
+        assert caught.value.job_id == id
     assert row(look, id)["state"] == "running"
 
 

@@ -17,7 +17,16 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from riverbridge import Client, Job, JobConflict, JobNotFound, JobRunning, JobState, QueueNotFound
+from riverbridge import (
+    Client,
+    Job,
+    JobConflict,
+    JobNotFound,
+    JobRunning,
+    JobState,
+    Queue,
+    QueueNotFound,
+)
 from riverbridge.model.job_filter import FINALIZED
 from riverbridge.store.migrate import Migrator
 from tests.interop.conftest import River
@@ -27,6 +36,7 @@ from tests.support.database import Database
 pytestmark = pytest.mark.go
 
 START = datetime.fromisoformat("2026-01-02T03:04:05.600000Z")
+REPORTED = START - timedelta(hours=1)
 FAILURE = {"at": "2026-01-02T03:04:05.123456789Z", "attempt": 1, "error": "old", "trace": ""}
 MARKED = {"cancel_attempted_at": "2026-01-02T03:04:05.678901Z", "a": {"b": [1, 2.50]}}
 TEXT = "naïve <b>&\u2028 — 漢字 ?~ \\"
@@ -48,7 +58,7 @@ RETURNING id
 """
 INSERT_QUEUE = """
 INSERT INTO ours.river_queue (name, created_at, metadata, paused_at, updated_at)
-VALUES (%s, '2026-01-01Z', '{"old": 1}', %s, '2026-01-02Z')
+VALUES (%s, '2026-01-01Z', '{"old": 1}', %s, %s)
 """
 COPY_QUEUES = "INSERT INTO rivers.river_queue SELECT * FROM ours.river_queue"
 UNFINISHED_KEY = "10110001"
@@ -92,7 +102,7 @@ class Twins:
         return int(row[0])
 
     def queue(self, name: str, *, paused: bool) -> str:
-        self.conn.execute(INSERT_QUEUE, (name, START if paused else None))
+        self.conn.execute(INSERT_QUEUE, (name, START if paused else None, REPORTED))
         return name
 
     def do(self, call: str, **arguments: Any) -> None:
@@ -177,14 +187,20 @@ def plan_bulk(twins: Twins) -> None:
 
 
 def plan_queues(twins: Twins) -> None:
-    for name in ("queue_get", "queue_pause", "queue_resume"):
+    """Each is looked at after it was changed, as the last calls change them all."""
+    for call in ("queue_get", "queue_pause", "queue_resume"):
         for paused in (False, True):
-            twins.do(name, name=twins.queue(f"{name}|{paused}", paused=paused))
-        twins.do(name, name="none")
-    twins.queue(TEXT, paused=False)
-    twins.do("queue_pause", name=TEXT)
+            name = twins.queue(f"{call}|{paused}", paused=paused)
+            twins.do(call, name=name)
+            twins.do("queue_get", name=name)
+        twins.do(call, name="none")
+    twins.queue(TEXT, paused=True)
     twins.do("queue_update", name=TEXT, metadata={TEXT: {"b": [1.5, None]}, "a": 1})
     twins.do("queue_update", name="none", metadata={"a": 1})
+    for call in ("queue_pause", "queue_resume", "queue_resume"):
+        twins.do(call, name="*")
+        for name in ("queue_get|False", "queue_get|True"):
+            twins.do("queue_get", name=name)
 
 
 def perform(client: Client, operation: dict[str, Any]) -> dict[str, Any]:
@@ -194,9 +210,20 @@ def perform(client: Client, operation: dict[str, Any]) -> dict[str, Any]:
     try:
         result = call(*place, **given)
     except tuple(WORDS) as error:
-        return {"error": WORDS[type(error)], "jobs": []}
+        return {"error": WORDS[type(error)], "jobs": [], "queue": None}
     jobs = result if isinstance(result, list) else [result] if isinstance(result, Job) else []
-    return {"error": "", "jobs": shown(jobs)}
+    queue = None
+    if isinstance(result, Queue):
+        queue = [result.name, said(result.paused_at), said(result.updated_at)]
+    return {"error": "", "jobs": shown(jobs), "queue": queue}
+
+
+def said(at: datetime | str | None) -> str | None:
+    """An instant that was there before, or that it is another."""
+    if at is None:
+        return None
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return str(moment) if moment in (START, REPORTED) else "now"
 
 
 def shown(jobs: list[Job]) -> list[list[Any]]:
@@ -254,8 +281,6 @@ def test_operations_leave_what_rivers_client_leaves(
 ) -> None:
     for plan in (plan_jobs, plan_keys, plan_bulk, plan_queues):
         plan(twins)
-    twins.do("queue_pause", name="*")
-    twins.do("queue_resume", name="*")
     twins.conn.execute(COPY)
     twins.conn.execute(COPY_QUEUES)
     jobs, queues = twins.rows("ours"), twins.queues("ours")
@@ -266,6 +291,9 @@ def test_operations_leave_what_rivers_client_leaves(
         began = twins.now()
         given = json.dumps({"operations": twins.operations}, ensure_ascii=False)
         theirs = river_in(empty_database, "rivers")("administer", given)["results"]
+        for each in theirs:
+            if each["queue"]:
+                each["queue"][1:] = map(said, each["queue"][1:])
         between = twins.now()
         ours = [perform(client, operation) for operation in twins.operations]
         spans = (between, twins.now()), (began, between)

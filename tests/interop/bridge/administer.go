@@ -63,12 +63,16 @@ func (s *side) administer(ctx context.Context) error {
 		pages = append(pages, page)
 	}
 	for _, each := range given.Operations {
-		jobs, err := each.perform(ctx, client)
+		jobs, queue, err := each.perform(ctx, client)
 		said, err := word(err)
 		if err != nil {
 			return fmt.Errorf("%s %d %s: %w", each.Do, each.ID, each.Name, err)
 		}
-		results = append(results, map[string]any{"error": said, "jobs": states(jobs)})
+		result := map[string]any{"error": said, "jobs": states(jobs), "queue": nil}
+		if queue != nil {
+			result["queue"] = []any{queue.Name, queue.PausedAt, queue.UpdatedAt}
+		}
+		results = append(results, result)
 	}
 	return print(map[string]any{"pages": pages, "results": results})
 }
@@ -111,13 +115,9 @@ func (l *list) page(ctx context.Context, client *river.Client[pgx.Tx]) (map[stri
 	return page, nil
 }
 
-func (o *operation) perform(ctx context.Context, client *river.Client[pgx.Tx]) ([]*rivertype.JobRow, error) {
-	one := func(job *rivertype.JobRow, err error) ([]*rivertype.JobRow, error) {
-		if err != nil {
-			return nil, err
-		}
-		return []*rivertype.JobRow{job}, nil
-	}
+func (o *operation) perform(
+	ctx context.Context, client *river.Client[pgx.Tx],
+) ([]*rivertype.JobRow, *rivertype.Queue, error) {
 	switch o.Do {
 	case "job_get":
 		return one(client.JobGet(ctx, o.ID))
@@ -134,21 +134,28 @@ func (o *operation) perform(ctx context.Context, client *river.Client[pgx.Tx]) (
 			Priorities(o.Priorities...).Queues(o.Queues...).States(o.States...)
 		result, err := client.JobDeleteMany(ctx, params)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return result.Jobs, nil
+		return result.Jobs, nil, nil
 	case "queue_get":
-		_, err := client.QueueGet(ctx, o.Name)
-		return nil, err
+		queue, err := client.QueueGet(ctx, o.Name)
+		return nil, queue, err
 	case "queue_pause":
-		return nil, client.QueuePause(ctx, o.Name, nil)
+		return nil, nil, client.QueuePause(ctx, o.Name, nil)
 	case "queue_resume":
-		return nil, client.QueueResume(ctx, o.Name, nil)
+		return nil, nil, client.QueueResume(ctx, o.Name, nil)
 	case "queue_update":
-		_, err := client.QueueUpdate(ctx, o.Name, &river.QueueUpdateParams{Metadata: o.Metadata})
-		return nil, err
+		queue, err := client.QueueUpdate(ctx, o.Name, &river.QueueUpdateParams{Metadata: o.Metadata})
+		return nil, queue, err
 	}
-	return nil, fmt.Errorf("unknown: %q", o.Do)
+	return nil, nil, fmt.Errorf("unknown: %q", o.Do)
+}
+
+func one(job *rivertype.JobRow, err error) ([]*rivertype.JobRow, *rivertype.Queue, error) {
+	if err != nil {
+		return nil, nil, err
+	}
+	return []*rivertype.JobRow{job}, nil, nil
 }
 
 func states(jobs []*rivertype.JobRow) [][]any {
