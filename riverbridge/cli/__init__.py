@@ -12,6 +12,8 @@ _COMMANDS = {
     "demo": ("riverbridge.cli.demo", "Show the whole thing on servers started for it."),
     "migrate": ("riverbridge.cli.migrate", "Create, upgrade and take down the tables."),
     "insert": ("riverbridge.cli.insert", "Insert a job."),
+    "jobs": ("riverbridge.cli.jobs", "Look at jobs; cancel, retry and delete them."),
+    "queues": ("riverbridge.cli.queues", "Look at queues, pause them and let them go on."),
     "config": ("riverbridge.cli.config", "Print the settings in force, and all that is wrong."),
     "bench": ("riverbridge.cli.bench", "Measure the bridge on this machine."),
 }

@@ -1,0 +1,121 @@
+"""Jobs and queues as the commands print them: tables and details to read, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from riverbridge.model.job import Job
+from riverbridge.model.queue import Queue
+
+_UNLIMITED = 100_000
+"""Columns of what is no terminal: nothing is cut off."""
+
+JOB_COLUMNS = ("id", "state", "kind", "queue", "priority", "attempt", "scheduled at", "finished at")
+QUEUE_COLUMNS = ("queue", "paused at", "reported at", "metadata")
+
+
+def json_line(value: object) -> None:
+    """Print one JSON object on one line, also for those to whom U+2028 ends one."""
+    click.echo(printable(msgspec.json.encode(value).decode()))
+
+
+def show_jobs(jobs: Iterable[Job]) -> None:
+    """Print a table of jobs."""
+    _table(
+        JOB_COLUMNS,
+        [
+            (
+                str(job.id),
+                job.state.value,
+                job.kind,
+                job.queue,
+                str(job.priority),
+                f"{job.attempt}/{job.max_attempts}",
+                moment(job.scheduled_at),
+                moment(job.finalized_at),
+            )
+            for job in jobs
+        ],
+    )
+
+
+def show_job(job: Job) -> None:
+    """Print all that is known of a job."""
+    lines = {
+        "id": str(job.id),
+        "kind": job.kind,
+        "state": job.state.value,
+        "queue": job.queue,
+        "priority": str(job.priority),
+        "attempt": f"{job.attempt} of {job.max_attempts}",
+        "tags": ", ".join(job.tags),
+        "created at": moment(job.created_at),
+        "scheduled at": moment(job.scheduled_at),
+        "attempted at": moment(job.attempted_at),
+        "attempted by": ", ".join(job.attempted_by or ()),
+        "finished at": moment(job.finalized_at),
+        "unique key": "" if job.unique_key is None else job.unique_key.hex(),
+        "unique in": ", ".join(job.unique_states or ()),
+    }
+    for name, text in lines.items():
+        if text:
+            click.echo(f"{name + ':':14}{printable(text)}")
+    for name, value in (("args", job.args), ("metadata", job.metadata)):
+        click.echo(f"{name}:\n{_indented(value)}")
+    for error in job.errors or ():
+        click.echo(f"error of attempt {error.attempt}, {moment(error.at)}:")
+        for line in f"{error.error}\n{error.trace}".rstrip("\n").split("\n"):
+            click.echo(f"  {printable(line)}")
+
+
+def show_queues(queues: Iterable[Queue]) -> None:
+    """Print a table of queues."""
+    _table(
+        QUEUE_COLUMNS,
+        [
+            (
+                queue.name,
+                moment(queue.paused_at),
+                moment(queue.updated_at),
+                msgspec.json.encode(queue.metadata).decode() if queue.metadata else "",
+            )
+            for queue in queues
+        ],
+    )
+
+
+def moment(at: datetime | None) -> str:
+    """An instant to the second, or nothing."""
+    return "" if at is None else at.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def printable(text: str) -> str:
+    """`text` with JSON's escapes for characters that a terminal obeys: rows come from anywhere."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+def _indented(value: object) -> str:
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    return "\n".join(f"  {printable(line)}" for line in text.split("\n"))
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console = Console(width=None if sys.stdout.isatty() else _UNLIMITED)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
