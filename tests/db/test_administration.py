@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from riverbridge import (
     QueueNotFound,
     RawArgs,
 )
-from riverbridge.client.async_client import AsyncClient
 from riverbridge.sql import statement
 from riverbridge.store.administration import OUTPUT_MAX, job_count, job_list, job_lock
 from riverbridge.store.exchange import Query, Rows, carry_out
@@ -346,68 +344,6 @@ def test_what_is_too_large_or_has_no_form_is_refused(
     assert client.queue_update("q", metadata={"a": "x" * room}).metadata["a"] == "x" * room
     [payload] = heard(look)
     assert len(payload) == 7999
-
-
-def test_every_method_has_its_twins(tables: Database, look: psycopg.Connection[Any]) -> None:
-    """The asynchronous client, and each `…_tx`, on rows of their own."""
-    add_queue(look, "q")
-    calls: dict[str, dict[str, Any]] = {
-        "job_get": {"id": 1},
-        "job_list": {"kinds": ["k"]},
-        "job_cancel": {"id": 1},
-        "job_retry": {"id": 1},
-        "job_update": {"id": 1, "output": 1},
-        "job_delete": {"id": 1},
-        "job_delete_many": {"ids": [2]},
-        "queue_get": {"name": "q"},
-        "queue_list": {"limit": 1},
-        "queue_pause": {"name": "q"},
-        "queue_resume": {"name": "q"},
-        "queue_update": {"name": "q", "metadata": {"a": 1}},
-    }
-
-    def states(result: Any) -> Any:
-        """What can be compared between runs."""
-        jobs = getattr(result, "jobs", result if isinstance(result, list) else [result])
-        return [getattr(job, "state", None) or getattr(job, "name", None) for job in jobs]
-
-    def fresh() -> None:
-        look.execute("TRUNCATE river_job RESTART IDENTITY")
-        fill(look, 3)
-
-    def sync(tx: bool) -> list[Any]:
-        with Client(tables.dsn) as client, tables.connect(autocommit=False) as connection:
-            return [
-                states(
-                    getattr(client, f"{name}_tx")(connection, **given)
-                    if tx
-                    else getattr(client, name)(**given)
-                )
-                for name, given in calls.items()
-            ]
-
-    async def awaited(tx: bool) -> list[Any]:
-        found = []
-        async with (
-            AsyncClient(tables.dsn) as client,
-            await psycopg.AsyncConnection.connect(tables.dsn) as connection,
-        ):
-            for name, given in calls.items():
-                if tx:
-                    result = await getattr(client, f"{name}_tx")(connection, **given)
-                else:
-                    result = await getattr(client, name)(**given)
-                found.append(states(result))
-        return found
-
-    found = []
-    for tx in (False, True):
-        for is_async in (False, True):
-            fresh()
-            found.append(asyncio.run(awaited(tx)) if is_async else sync(tx))
-            assert look.execute("SELECT id FROM river_job").fetchall() == [(3,)]
-    assert found[0][2] == ["cancelled"]
-    assert all(each == found[0] for each in found)
 
 
 def test_other_schemas_are_left_alone(database: Database) -> None:
