@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,76 +11,118 @@ import click
 import msgspec
 import psycopg
 
+from riverbridge.cli.database import database_options, faults, options, required
+from riverbridge.cli.job_options import metadata_object
 from riverbridge.client.adapters.own import STATEMENT_LIMIT
 from riverbridge.client.client import Client
-from riverbridge.errors import ConfigurationError, InvalidJob, SchemaError
 from riverbridge.model.args import RawArgs
-from riverbridge.model.json_object import object_problem, read_object
+from riverbridge.model.job import JobState
 from riverbridge.model.options import InsertOpts, new_job
-from riverbridge.store.dsn import connect, connect_failure
+from riverbridge.model.unique import UniqueOpts
+from riverbridge.store.dsn import connect
 from riverbridge.store.insert import database_now
 from riverbridge.store.limits import cut_after
 
-FAILED = 1
-WRONG_CONFIGURATION = 78
-
-_DELAY = re.compile(r"\+([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)", re.ASCII)
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)", re.ASCII)
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+_job_options = options(
+    click.option("--queue", help="Default: default."),
+    click.option("--priority", type=int, help="1 (first) to 4. Default: 1."),
+    click.option("--max-attempts", type=int, help="1 to 32767. Default: 25."),
+    click.option(
+        "--scheduled-at", metavar="INSTANT", help="2026-01-31T08:00:00Z, or from now: +8s, +1.5h."
+    ),
+    click.option("--pending", is_flag=True, help="Wait until something makes it available."),
+    click.option("--tag", "tags", multiple=True, help="May be repeated."),
+    click.option("--metadata", help="A JSON object."),
+)
+_unique_options = options(
+    click.option("--unique-by-args", is_flag=True, help="Once for the same args."),
+    click.option(
+        "--unique-by-arg",
+        "paths",
+        multiple=True,
+        metavar="PATH",
+        help="Once for the same value there, such as customer.id. May be repeated.",
+    ),
+    click.option(
+        "--unique-by-period", metavar="DURATION", help="Once in each 30s, 15m, 24h, 7d in UTC."
+    ),
+    click.option("--unique-by-queue", is_flag=True, help="Once in its queue."),
+    click.option(
+        "--unique-by-state",
+        "states",
+        multiple=True,
+        type=click.Choice([state.value for state in JobState]),
+        help="Once as long as the first is in one of these. May be repeated.",
+    ),
+    click.option("--unique-exclude-kind", is_flag=True, help="Jobs of other kinds count too."),
+)
 
 
 @click.command("insert")
 @click.argument("kind")
 @click.argument("args")
-@click.option("--queue", help="Default: default.")
-@click.option("--priority", type=int, help="1 (first) to 4. Default: 1.")
-@click.option("--max-attempts", type=int, help="1 to 32767. Default: 25.")
-@click.option(
-    "--scheduled-at", metavar="INSTANT", help="2026-01-31T08:00:00Z, or from now: +8s, +1.5h."
-)
-@click.option("--tag", "tags", multiple=True, help="May be repeated.")
-@click.option("--metadata", help="A JSON object.")
-@click.option(
-    "--schema",
-    envvar="RIVERBRIDGE_SCHEMA",
-    show_envvar=True,
-    help="Schema of River's tables. Default: the search path decides.",
-)
-@click.option(
-    "--database-url",
-    envvar="DATABASE_URL",
-    show_envvar=True,
-    help="postgresql://user:password@host:port/database",
-)
+@_job_options
+@_unique_options
+@database_options
 @click.option("--json", "as_json", is_flag=True, help="Print the job as a JSON object.")
 def insert(
     kind: str,
     args: str,
     scheduled_at: str | None,
+    metadata: str | None,
     schema: str | None,
     database_url: str | None,
     as_json: bool,
-    **options: Any,
+    **given: Any,
 ) -> None:
-    """Insert a job of KIND with ARGS, a JSON object or - for standard input; print its id."""
+    """Insert a job of KIND with ARGS, a JSON object or - for standard input; print its id.
+
+    A unique job that is there already is not inserted: the id is that of the job that is.
+    """
     job = RawArgs(kind, _standard_input() if args == "-" else args)
-    metadata = _metadata(options.pop("metadata"))
-    with _faults(database_url):
+    given["metadata"] = None if metadata is None else metadata_object(metadata)
+    with faults(database_url):
         at, delay = _when(scheduled_at)
-        opts = InsertOpts(scheduled_at=at, metadata=metadata, **options)
-        new_job(job, opts)  # before anything is connected
-        if not database_url:
-            raise ConfigurationError(
-                "no database is named: set DATABASE_URL or give --database-url "
-                "postgresql://user:password@host:port/database"
-            )
-        with connect(database_url, application_name="riverbridge insert") as connection:
+        given["unique_opts"] = _unique(given)
+        new_job(job, InsertOpts(scheduled_at=at, **given))  # before anything is connected
+        url = required(database_url)
+        with connect(url, application_name="riverbridge insert") as connection:
             if delay is not None:
-                opts = InsertOpts(
-                    scheduled_at=_later(connection, delay), metadata=metadata, **options
-                )
+                at = _later(connection, delay)
             # Given as a function, the connection gets the client's time limits.
-            result = Client(lambda: connection, schema=schema).insert(job, opts)
+            client = Client(lambda: connection, schema=schema)
+            result = client.insert(job, InsertOpts(scheduled_at=at, **given))
     click.echo(msgspec.json.encode(result) if as_json else str(result.job.id))
+    if result.unique_skipped_as_duplicate:
+        click.echo(f"job {result.job.id} was there already: nothing was inserted", err=True)
+
+
+def _unique(given: dict[str, Any]) -> UniqueOpts:
+    """The unique options, which are taken out of `given`. Raises InvalidJob, click.UsageError."""
+    by_args, paths = given.pop("unique_by_args"), given.pop("paths")
+    if by_args and paths:
+        raise click.UsageError("--unique-by-args is for all args: leave it or --unique-by-arg out")
+    period = given.pop("unique_by_period")
+    opts = UniqueOpts(
+        by_args=paths or by_args,
+        by_period=None if period is None else _duration("--unique-by-period", period),
+        by_queue=given.pop("unique_by_queue"),
+        by_state=given.pop("states") or None,
+        exclude_kind=given.pop("unique_exclude_kind"),
+    )
+    if opts.exclude_kind and opts.is_empty:
+        raise click.UsageError("--unique-exclude-kind goes with another --unique option")
+    return opts
+
+
+def _duration(option: str, text: str) -> timedelta:
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise click.UsageError(f"{option}: {text!r} is no duration such as 15m (ms, s, m, h or d)")
+    return timedelta(**{_UNITS[found.group(2)]: float(found.group(1))})
 
 
 def _standard_input() -> str:
@@ -92,21 +132,12 @@ def _standard_input() -> str:
         raise click.UsageError(f"args: standard input is not UTF-8: {error.reason}") from None
 
 
-def _metadata(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    problem = object_problem(text)
-    if problem is not None:
-        raise click.UsageError(f"metadata: {problem}")
-    return read_object(text)
-
-
 def _when(text: str | None) -> tuple[datetime | None, timedelta | None]:
     """The instant, or how long from now."""
     if text is None:
         return None, None
-    if (found := _DELAY.fullmatch(text)) is not None:
-        return None, timedelta(**{_UNITS[found.group(2)]: float(found.group(1))})
+    if text.startswith("+") and _DURATION.fullmatch(text, 1):
+        return None, _duration("scheduled_at", text[1:])
     try:
         return msgspec.convert(text, datetime), None
     except msgspec.ValidationError:
@@ -122,29 +153,3 @@ def _later(connection: psycopg.Connection[Any], delay: timedelta) -> datetime:
             return database_now(connection) + delay
     except OverflowError:
         raise click.UsageError("scheduled_at: is beyond the year 9999") from None
-
-
-@contextmanager
-def _faults(database_url: str | None) -> Iterator[None]:
-    """Turn what may go wrong into one line and an exit code, without a password."""
-    try:
-        yield
-    except InvalidJob as error:
-        raise click.UsageError(str(error)) from error
-    except ConfigurationError as error:
-        _refuse(error.problems)
-    except psycopg.errors.UndefinedTable:
-        missing = SchemaError(
-            "River's tables are not there: run `riverbridge migrate up`, or name their schema "
-            "with --schema"
-        )
-        _refuse(missing.problems)
-    except psycopg.Error as error:
-        click.echo(f"error: database: {connect_failure(error, database_url or '')}", err=True)
-        raise click.exceptions.Exit(FAILED) from error
-
-
-def _refuse(problems: Sequence[str]) -> None:
-    for problem in problems:
-        click.echo(f"error: {problem}", err=True)
-    raise click.exceptions.Exit(WRONG_CONFIGURATION)

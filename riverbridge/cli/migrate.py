@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, TypeVar
 
 import click
-import psycopg
 
-from riverbridge.errors import ConfigurationError, RiverbridgeError
+from riverbridge.cli.database import (
+    FAILED,
+    F,
+    database_options,
+    faults,
+    options,
+    required,
+    schema_option,
+)
 from riverbridge.model.names import check_schema_name
 from riverbridge.sql.migrations import LINES, MAIN, Direction, Migration, migrations
-from riverbridge.store.dsn import connect_failure
 from riverbridge.store.migrate import Listed, Migrator, Step, find_migration
-
-FAILED = 1
-WRONG_CONFIGURATION = 78
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @click.group("migrate")
@@ -29,37 +27,11 @@ def migrate() -> None:
     """Bring the database's tables up or down: River's line main, and line riverbridge."""
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
-    """Several options as one decorator, shown by --help in this order."""
-
-    def add(command: _F) -> _F:
-        return functools.reduce(lambda made, option: option(made), reversed(options), command)
-
-    return add
-
-
-_schema = click.option(
-    "--schema",
-    envvar="RIVERBRIDGE_SCHEMA",
-    show_envvar=True,
-    help="Schema of River's tables. Default: the search path decides.",
-)
-
-
-def _line(text: str, default: str | None = None) -> Callable[[_F], _F]:
+def _line(text: str, default: str | None = None) -> Callable[[F], F]:
     return click.option("--line", type=click.Choice(LINES), default=default, help=text)
 
 
-_database = _options(
-    click.option(
-        "--database-url",
-        envvar="DATABASE_URL",
-        show_envvar=True,
-        help="postgresql://user:password@host:port/database",
-    ),
-    _schema,
-)
-_moves = _options(
+_moves = options(
     click.option(
         "--max-steps", type=int, help="Run at most this many. Negative: none. 0: the default."
     ),
@@ -69,7 +41,7 @@ _moves = _options(
 
 
 @migrate.command()
-@_database
+@database_options
 @_line("Only this line. Default: main, then riverbridge; main if a target or steps are given.")
 @click.option("--target-version", type=int, help="Stop after this version.")
 @_moves
@@ -85,7 +57,7 @@ def up(
     """Apply every version that is missing."""
     partly = target_version is not None or bool(max_steps)
     lines = (line,) if line else (MAIN,) if partly else LINES
-    with _faults(database_url):
+    with faults(database_url):
         done = 0
         for each in lines:
             migrator = _migrator(database_url, schema, each)
@@ -106,7 +78,7 @@ def up(
 
 
 @migrate.command()
-@_database
+@database_options
 @_line("The line to take back.", MAIN)
 @click.option(
     "--target-version",
@@ -124,7 +96,7 @@ def down(
     show_sql: bool,
 ) -> None:
     """Take versions back, by default only the newest. Drops what they made, with its data."""
-    with _faults(database_url):
+    with faults(database_url):
         steps = _migrator(database_url, schema, line).down(
             target=target_version,
             max_steps=max_steps,
@@ -135,12 +107,12 @@ def down(
 
 
 @migrate.command("list")
-@_database
+@database_options
 @_line("Only this line. Default: both.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_(database_url: str | None, schema: str | None, line: str | None, as_json: bool) -> None:
     """List the versions; * marks the current one."""
-    with _faults(database_url):
+    with faults(database_url):
         lists = {
             each: _migrator(database_url, schema, each).list()
             for each in ((line,) if line else LINES)
@@ -157,11 +129,11 @@ def list_(database_url: str | None, schema: str | None, line: str | None, as_jso
 
 
 @migrate.command()
-@_database
+@database_options
 @_line("Only this line. Default: both.")
 def validate(database_url: str | None, schema: str | None, line: str | None) -> None:
     """Exit with 1 if a version is missing."""
-    with _faults(database_url):
+    with faults(database_url):
         missing = {
             each: _migrator(database_url, schema, each).validate()
             for each in ((line,) if line else LINES)
@@ -175,7 +147,7 @@ def validate(database_url: str | None, schema: str | None, line: str | None) -> 
 
 
 @migrate.command()
-@_schema
+@schema_option
 @_line("The line to print.", MAIN)
 @click.option("--version", "versions", help="One version, or several: 5,6.")
 @click.option("--all", "everything", is_flag=True, help="Every version.")
@@ -201,7 +173,7 @@ def get(
     direction: Direction = "up" if up_ else "down"
     chosen = _versions(versions, "--version")
     left_out = _versions(excluded, "--exclude-version")
-    with _faults(None):
+    with faults(None):
         if schema:
             check_schema_name(schema)
         picked = [find_migration(line, version) for version in chosen]
@@ -213,30 +185,8 @@ def get(
         click.echo("\n\n".join(_sql(found, direction, schema) for found in picked))
 
 
-@contextmanager
-def _faults(database_url: str | None) -> Iterator[None]:
-    """Turn what may go wrong into one line and an exit code, without a password."""
-    try:
-        yield
-    except ConfigurationError as error:
-        for problem in error.problems:
-            click.echo(f"error: {problem}", err=True)
-        raise click.exceptions.Exit(WRONG_CONFIGURATION) from error
-    except RiverbridgeError as error:
-        click.echo(f"error: {error}", err=True)
-        raise click.exceptions.Exit(FAILED) from error
-    except psycopg.Error as error:
-        click.echo(f"error: database: {connect_failure(error, database_url or '')}", err=True)
-        raise click.exceptions.Exit(FAILED) from error
-
-
 def _migrator(database_url: str | None, schema: str | None, line: str) -> Migrator:
-    if not database_url:
-        raise ConfigurationError(
-            "no database is named: set DATABASE_URL or give --database-url "
-            "postgresql://user:password@host:port/database"
-        )
-    return Migrator(database_url, schema=schema, line=line)
+    return Migrator(required(database_url), schema=schema, line=line)
 
 
 def _would(migration: Migration, schema: str | None) -> Step:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from riverbridge import JobState, UniqueOpts, unique_key
 from riverbridge.cli.insert import insert
 from tests.support.database import Database
 
@@ -53,6 +54,44 @@ def test_every_option_reaches_the_row(database: Database) -> None:
     assert job["scheduled_at"] == "2030-01-02T02:04:05Z"
 
 
+def test_a_pending_job_waits(database: Database) -> None:
+    assert run(database.dsn, "k", "{}", "--pending", "--scheduled-at=+1h").exit_code == 0
+    assert row(database, "state::text") == ("pending",)
+
+
+@pytest.mark.parametrize(
+    ("options", "opts"),
+    [
+        (["--unique-by-args"], UniqueOpts(by_args=True)),
+        (["--unique-by-arg", "b.c", "--unique-by-arg", "a"], UniqueOpts(by_args=["a", "b.c"])),
+        (["--unique-by-period", "36500d"], UniqueOpts(by_period=timedelta(36500))),
+        (
+            ["--unique-by-queue", "--unique-exclude-kind"],
+            UniqueOpts(by_queue=True, exclude_kind=True),
+        ),
+        ([f"--unique-by-state={state}" for state in JobState], UniqueOpts(by_state=list(JobState))),
+    ],
+)
+def test_a_unique_job_is_inserted_once(
+    database: Database, options: list[str], opts: UniqueOpts
+) -> None:
+    args = '{"b":{"c":1},"a":2}'
+    first = run(database.dsn, "k", args, *options)
+    again = run(database.dsn, "k", args, *options)
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert again.stdout == first.stdout
+    assert (first.stderr, again.stderr) == (
+        "", f"job {first.stdout.strip()} was there already: nothing was inserted\n",
+    )  # fmt: skip
+    assert json.loads(run(database.dsn, "k", args, *options, "--json").stdout)[
+        "unique_skipped_as_duplicate"
+    ]
+    key, states = row(database, "unique_key, unique_states::text")
+    now = datetime.now(UTC)
+    assert key == unique_key("k", args, queue="default", unique_opts=opts, now=now)
+    assert int(states, 2) == opts.state_mask()
+
+
 @pytest.mark.parametrize(
     ("delay", "seconds"), [("+8s", 8), ("+1500ms", 1.5), ("+1.5h", 5400), ("+2m", 120)]
 )
@@ -81,6 +120,14 @@ def test_a_delay_counts_from_the_databases_now(
         (["k", "{}", "--scheduled-at", "2030-01-02T03:04:05"], "has no time zone"),
         (["k", "{}", "--scheduled-at", "+999999999d"], "year 9999"),
         (["k", "{}", "--scheduled-at", "+99999999h"], "year 9999"),
+        (["k", "{}", "--scheduled-at", "+8"], "neither an instant such as"),
+        (["k", "{}", "--unique-by-args", "--unique-by-arg", "a"], "is for all args"),
+        (["k", "{}", "--unique-exclude-kind"], "goes with another --unique option"),
+        (["k", "{}", "--unique-by-period", "1"], "'1' is no duration such as 15m"),
+        (["k", "{}", "--unique-by-period", "10ms"], "use 1 second to 292 years"),
+        (["k", "{}", "--unique-by-state", "done"], "'done' is not one of"),
+        (["k", "{}", "--unique-by-state", "running"], "missing: available, pending, scheduled"),
+        (["k", "{}", "--unique-by-arg", "a..b"], "unique_opts.by_args[0]"),
     ],
 )
 def test_wrong_usage_is_2_and_inserts_nothing(
