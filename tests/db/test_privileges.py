@@ -36,6 +36,7 @@ def grants(name: str) -> list[str]:
 
 BRIDGE, UPKEEP, INSERT = grants("bridge"), grants("upkeep"), grants("insert")
 UNIQUE = grants("unique")
+ADMINISTRATION = grants("administration")
 
 
 @dataclass(frozen=True)
@@ -228,3 +229,40 @@ def test_each_grant_for_unique_jobs_is_needed(role: Role, without: str) -> None:
     assert insert(role) > 0
     with pytest.raises(errors.InsufficientPrivilege):
         insert_unique(role)
+
+
+def look_after(role: Role) -> None:
+    """Every operation on jobs and queues."""
+    put(role.owner, "k")
+    with role.owner.connect() as connection:
+        connection.execute(
+            "INSERT INTO river_queue (name, created_at, metadata, updated_at)"
+            " VALUES ('q', now(), '{}', now())"
+        )
+    with Client(role.database.dsn) as client:
+        [job] = client.job_list().jobs
+        client.job_get(job.id)
+        client.job_cancel(job.id)
+        client.job_retry(job.id)
+        client.job_update(job.id, output=1)
+        client.job_delete(job.id)
+        client.job_delete_many(kinds=["k"])
+        client.queue_list()
+        client.queue_get("q")
+        client.queue_pause("q")
+        client.queue_resume("*")
+        client.queue_update("q", metadata={"a": 1})
+
+
+def test_the_grants_for_looking_after_jobs_are_enough(role: Role) -> None:
+    role.grant(ADMINISTRATION)
+    look_after(role)
+    with role.database.connect() as connection, pytest.raises(errors.InsufficientPrivilege):
+        connection.execute("UPDATE river_job SET args = '{}'")
+
+
+@pytest.mark.parametrize("without", ADMINISTRATION)
+def test_each_grant_for_looking_after_jobs_is_needed(role: Role, without: str) -> None:
+    role.grant([statement for statement in ADMINISTRATION if statement != without])
+    with pytest.raises((errors.InsufficientPrivilege, errors.UndefinedTable)):
+        look_after(role)
