@@ -24,7 +24,8 @@ NUMBER_LENGTH_MAX = 1000
 """Characters of one number with a fraction or exponent, and the largest exponent either way."""
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+"""The brackets of a JSON text; and its strings whole, so that none inside of them is met."""
 
 
 def object_problem(text: object) -> str | None:
@@ -73,7 +74,7 @@ def _too_deep(text: str) -> bool:
     if text.count("{") + text.count("[") <= NESTING_MAX:
         return False
     depth = 0
-    for found in _BRACKETS.finditer(text):
+    for found in BRACKETS.finditer(text):
         bracket = found.group()
         if bracket in "[{":
             depth += 1

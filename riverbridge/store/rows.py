@@ -5,8 +5,8 @@ whatever it makes of arrays, bit strings and instants, and a column that a later
 tables adds is no trouble.
 
 A row that River could not read must still be seen, cancelled and deleted. What no rule of River's
-allows is therefore passed on as it stands, and an instant beyond Python's years becomes their first
-or last moment.
+allows is therefore passed on as it stands, args and metadata nested too deeply for Python as their
+text, and an instant beyond Python's years becomes their first or last moment.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from riverbridge.model.job import AttemptError, Job, JobState
+from riverbridge.model.json_object import BRACKETS, NESTING_MAX
 from riverbridge.model.queue import Queue
 
 FIRST = datetime.min.replace(tzinfo=UTC)
@@ -65,7 +66,10 @@ _json = msgspec.json.Decoder()
 
 def read_job(text: str) -> Job:
     """The job in `to_json(row)::text` of a row of `river_job`."""
-    row = _job.decode(text)
+    try:
+        row = _job.decode(text)
+    except RecursionError:
+        row = _job.decode(_shallow(text))
     # By position and in the order of `Job`: by name would cost as much as all the rest.
     return Job(
         row.id,
@@ -106,6 +110,26 @@ def _value(raw: msgspec.Raw) -> Any:
         return _json.decode(raw)
     except msgspec.ValidationError:  # a number that only arbitrary precision can hold
         return json.loads(bytes(raw), parse_int=_integer)
+    except RecursionError:
+        return bytes(raw).decode()
+
+
+def _shallow(text: str) -> str:
+    """The row with each deeply nested column as a string that holds its text."""
+    pieces = []
+    depth = deepest = begin = done = 0
+    for found in BRACKETS.finditer(text):
+        if found.group() in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+            if depth == 2:
+                begin, deepest = found.start(), depth
+        elif found.group() in "]}":
+            if depth == 2 and deepest > NESTING_MAX:
+                pieces += [text[done:begin], json.dumps(text[begin : found.end()])]
+                done = found.end()
+            depth -= 1
+    return "".join([*pieces, text[done:]])
 
 
 def _integer(digits: str) -> int | float:

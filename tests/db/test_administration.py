@@ -294,6 +294,11 @@ def test_a_row_that_river_could_not_read_is_shown_cancelled_and_deleted(
         ":", " :"
     )]  # fmt: skip
     assert client.job_delete(id).state == "cancelled"
+    deep = add(look, args="(repeat('[', 3000) || repeat(']', 3000))::jsonb")
+    [job] = client.job_list().jobs
+    raw = [job.args]
+    assert raw == ["[" * 3000 + "]" * 3000]
+    assert client.job_delete(deep) == job
 
 
 def test_a_sessions_own_settings_change_no_row(

@@ -120,6 +120,18 @@ def test_numbers_beyond_a_double_do_not_hide_the_row() -> None:
         assert read_job(text.replace("1.5", number)).args == {"ü": [value, None]}
 
 
+@pytest.mark.parametrize("depth", [400, 900, 1000, 10_000])
+def test_what_is_nested_too_deeply_to_be_read_is_given_as_its_text(depth: int) -> None:
+    deep = '{"a":' * depth + r'"]}\" ["' + "}" * depth
+    text = json.dumps(ROW).replace('{"\\u00fc": [1.5, null]}', deep)
+    args: Any = read_job(text).args
+    if isinstance(args, str):
+        assert (args, depth > 500) == (deep, True)
+    else:
+        assert depth < 1000
+    assert read_job(text).metadata == ROW["metadata"]
+
+
 def test_a_queue() -> None:
     row = {
         "name": "q",
