@@ -6,11 +6,9 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from riverbridge.cli.shown import json_line
 from riverbridge.client.adapters.own import OwnConnection
@@ -18,7 +16,8 @@ from riverbridge.errors import JobError
 from riverbridge.model.job import Job, JobState
 from riverbridge.model.job_filter import FINALIZED, JobFilter
 from riverbridge.store import administration as store
-from riverbridge.store.batches import Operation, job_batch
+from riverbridge.store.batches import Change, job_batch
+from riverbridge.store.exchange import Exchange
 
 BATCH = 500
 """Jobs of one transaction when many are changed."""
@@ -30,20 +29,26 @@ _UNFINISHED = tuple(state for state in JobState if state not in FINALIZED)
 _NOT_RUNNING = tuple(state for state in JobState if state is not JobState.RUNNING)
 
 
-class Change(NamedTuple):
+class Operation(Protocol):
+    """Such as `job_cancel`."""
+
+    def __call__(self, id: int, *, schema: str | None) -> Exchange[Job]: ...
+
+
+class Command(NamedTuple):
     """A command that changes jobs.
 
     states: those that it may be about. unless_told: those that it is about where none is named.
     """
 
-    name: str
+    name: Change
     operation: Operation
     states: Sequence[JobState]
     unless_told: Sequence[JobState]
     help: str
 
 
-CANCEL = Change(
+CANCEL = Command(
     "cancel",
     store.job_cancel,
     _UNFINISHED,
@@ -53,7 +58,7 @@ CANCEL = Change(
     A running job is marked, and its worker is told; it is cancelled once its worker gives up.
     """,
 )
-RETRY = Change(
+RETRY = Command(
     "retry",
     store.job_retry,
     _NOT_RUNNING,
@@ -64,7 +69,7 @@ RETRY = Change(
     without an attempt left is given one.
     """,
 )
-DELETE = Change(
+DELETE = Command(
     "delete",
     store.job_delete,
     _NOT_RUNNING,
@@ -82,14 +87,14 @@ class Changing:
 
     def __init__(
         self,
-        change: Change,
+        command: Command,
         database: OwnConnection,
         schema: str | None,
         *,
         limit: int | None,
         as_json: bool,
     ) -> None:
-        self._change = change
+        self._command = command
         self._database = database
         self._schema = schema
         self._limit = COUNT_MAX if limit is None else min(limit, COUNT_MAX)
@@ -97,7 +102,7 @@ class Changing:
 
     def count(self, filters: JobFilter) -> int:
         """How many jobs it would be."""
-        chosen: JobFilter = {"states": self._change.unless_told, **filters}
+        chosen: JobFilter = {"states": self._command.unless_told, **filters}
         exchange = store.job_count(limit=self._limit, schema=self._schema, **chosen)
         return self._database.perform(exchange, 1)
 
@@ -106,7 +111,7 @@ class Changing:
         good = True
         for id in dict.fromkeys(ids):
             try:
-                job = self._database.perform(self._change.operation(id, schema=self._schema), 1)
+                job = self._database.perform(self._command.operation(id, schema=self._schema), 1)
             except JobError as error:
                 click.echo(f"error: {error}", err=True)
                 good = False
@@ -117,20 +122,20 @@ class Changing:
 
     def by_filter(self, filters: JobFilter, count: int) -> bool:
         """Change `count` jobs that match, in batches; whether there were as many to change."""
-        chosen: JobFilter = {"states": self._change.unless_told, **filters}
+        chosen: JobFilter = {"states": self._command.unless_told, **filters}
         done: Counter[str] = Counter()
         last_id: int | None = -1
         with _progress(count) as advance:
             while last_id is not None and done.total() < count:
                 limit = min(BATCH, count - done.total())
                 exchange = job_batch(
-                    self._change.operation,
+                    self._command.name,
                     limit=limit,
                     after_id=last_id,
                     schema=self._schema,
                     **chosen,
                 )
-                batch = self._database.perform(exchange, 1 + limit)
+                batch = self._database.perform(exchange, 2)
                 last_id = batch.last_id
                 for job in batch.jobs:
                     done[self._outcome(job)] += 1
@@ -153,29 +158,30 @@ class Changing:
         return self._as_json
 
     def _outcome(self, job: Job) -> str:
-        if self._change is DELETE:
+        if self._command is DELETE:
             return "deleted"
-        if self._change is CANCEL and job.state is JobState.RUNNING:
+        if self._command is CANCEL and job.state is JobState.RUNNING:
             return "running, its worker was told"
         return job.state.value
 
 
 def some(count: int) -> str:
-    """`1 job`, `2 jobs`."""
+    """`1 job`, `2 jobs`, and where counting ended `the first 1000000 jobs`."""
+    if count == COUNT_MAX:
+        return f"the first {count} jobs"
     return "1 job" if count == 1 else f"{count} jobs"
 
 
 @contextmanager
 def _progress(count: int) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, for what takes more than one batch."""
-    bar = Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=count <= BATCH or not sys.stderr.isatty(),
-        transient=True,
-    )
-    with bar:
+    if count <= BATCH or not sys.stderr.isatty():
+        yield lambda number: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=count)
         yield lambda number: bar.advance(task, number)

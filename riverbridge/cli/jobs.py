@@ -7,7 +7,7 @@ from typing import Any, get_args
 import click
 
 from riverbridge.cli.database import FAILED, database_options, opened
-from riverbridge.cli.job_changes import CANCEL, DELETE, RETRY, Change, Changing, some
+from riverbridge.cli.job_changes import CANCEL, DELETE, RETRY, Changing, Command, some
 from riverbridge.cli.job_options import filter_options, job_filter
 from riverbridge.cli.shown import json_line, show_job, show_jobs
 from riverbridge.model.job import JobState
@@ -73,17 +73,17 @@ def get(id: int, database_url: str | None, schema: str | None, as_json: bool) ->
         show_job(found)
 
 
-def _command(change: Change) -> None:
-    @jobs.command(change.name, help=change.help)
+def _add(command: Command) -> None:
+    @jobs.command(command.name, help=command.help)
     @click.argument("ids", nargs=-1, type=int)
     @database_options
-    @filter_options(change.states)
+    @filter_options(command.states)
     @click.option("--all", "everything", is_flag=True, help="All of them, with no filter.")
     @click.option("--limit", type=click.IntRange(min=1), help="The first by id, this many at most.")
     @click.option("--dry-run", is_flag=True, help="Say how many it would be, and change nothing.")
     @click.option("--yes", is_flag=True, help="Do not ask.")
     @_json
-    def command(
+    def run(
         ids: tuple[int, ...], everything: bool, database_url: str | None, schema: str | None,
         limit: int | None, dry_run: bool, yes: bool, as_json: bool, **given: Any,
     ) -> None:  # fmt: skip
@@ -93,12 +93,12 @@ def _command(change: Change) -> None:
         if ids and limit is not None:
             raise click.UsageError("--limit goes with filters and --all, not with ids")
         with opened(database_url, schema, "jobs") as database:
-            changing = Changing(change, database, schema, limit=limit, as_json=as_json)
+            changing = Changing(command, database, schema, limit=limit, as_json=as_json)
             if ids and not dry_run:
                 good = changing.by_id(ids)
             else:
-                wanted: JobFilter = {"ids": ids, "states": change.states} if ids else filters
-                good = _counted(changing, change.name, wanted, dry_run=dry_run, yes=yes)
+                wanted: JobFilter = {"ids": ids, "states": command.states} if ids else filters
+                good = _counted(changing, command.name, wanted, dry_run=dry_run, yes=yes)
         if not good:
             raise click.exceptions.Exit(FAILED)
 
@@ -119,5 +119,5 @@ def _counted(
     return changing.by_filter(filters, count)
 
 
-for _change in (CANCEL, RETRY, DELETE):
-    _command(_change)
+for _command in (CANCEL, RETRY, DELETE):
+    _add(_command)

@@ -9,18 +9,15 @@ from datetime import datetime
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from riverbridge.model.job import Job
+from riverbridge.model.job import Job, JobState
 from riverbridge.model.queue import Queue
 
 _UNLIMITED = 100_000
 """Columns of what is no terminal: nothing is cut off."""
 
-JOB_COLUMNS = ("id", "state", "kind", "queue", "priority", "attempt", "scheduled at", "finished at")
-QUEUE_COLUMNS = ("queue", "paused at", "reported at", "metadata")
+_FLEXIBLE = {"kind", "queue", "metadata"}
+"""Columns that a narrow terminal breaks into lines."""
 
 
 def json_line(value: object) -> None:
@@ -29,9 +26,9 @@ def json_line(value: object) -> None:
 
 
 def show_jobs(jobs: Iterable[Job]) -> None:
-    """Print a table of jobs."""
+    """Print a table of jobs; the time is that of its end, its attempt or its schedule."""
     _table(
-        JOB_COLUMNS,
+        ("id", "state", "kind", "queue", "prio", "attempt", "time"),
         [
             (
                 str(job.id),
@@ -40,8 +37,7 @@ def show_jobs(jobs: Iterable[Job]) -> None:
                 job.queue,
                 str(job.priority),
                 f"{job.attempt}/{job.max_attempts}",
-                moment(job.scheduled_at),
-                moment(job.finalized_at),
+                moment(job.finalized_at or _begun(job) or job.scheduled_at),
             )
             for job in jobs
         ],
@@ -80,7 +76,7 @@ def show_job(job: Job) -> None:
 def show_queues(queues: Iterable[Queue]) -> None:
     """Print a table of queues."""
     _table(
-        QUEUE_COLUMNS,
+        ("queue", "paused at", "reported at", "metadata"),
         [
             (
                 queue.name,
@@ -91,6 +87,10 @@ def show_queues(queues: Iterable[Queue]) -> None:
             for queue in queues
         ],
     )
+
+
+def _begun(job: Job) -> datetime | None:
+    return job.attempted_at if job.state is JobState.RUNNING else None
 
 
 def moment(at: datetime | None) -> str:
@@ -111,7 +111,13 @@ def _indented(value: object) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=column not in _FLEXIBLE, overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(width=None if sys.stdout.isatty() else _UNLIMITED)

@@ -58,7 +58,7 @@ class JobListResult(NamedTuple):
 
 def job_get(id: int, *, schema: str | None) -> Exchange[Job]:
     """The job. Raises JobNotFound."""
-    return _job(id, Query("job/get", _id(id), schema))
+    return _job(id, Query("job/get", {"id": _id(id)}, schema))
 
 
 def job_list(
@@ -124,7 +124,7 @@ def job_cancel(id: int, *, schema: str | None) -> Exchange[Job]:
     A running job stays running: it is marked, and cancelled once its worker gives up. A finished
     job stays as it is. Raises JobNotFound.
     """
-    return _job(id, Query("job/cancel", _id(id) | {"schema": schema}, schema))
+    return _job(id, Query("job/cancel", {"ids": [_id(id)], "schema": schema}, schema))
 
 
 def job_retry(id: int, *, schema: str | None) -> Exchange[Job]:
@@ -133,7 +133,7 @@ def job_retry(id: int, *, schema: str | None) -> Exchange[Job]:
     Where it has no attempt left it is given one. A running job, and one that is available and due,
     stay as they are. Raises JobNotFound; JobConflict if another job has its unique key.
     """
-    query = Query("job/retry", _id(id), schema)
+    query = Query("job/retry", {"ids": [_id(id)]}, schema)
 
     def exchange() -> Exchange[Job]:
         try:
@@ -141,10 +141,10 @@ def job_retry(id: int, *, schema: str | None) -> Exchange[Job]:
         except Exception as error:
             if sqlstate(error) != _UNIQUE_VIOLATION:
                 raise
-            raise _conflict(id, None) from error
+            raise unique_conflict(id, None) from error
         text, holder_id = _only(rows, id)
         if holder_id is not None:
-            raise _conflict(id, holder_id)
+            raise unique_conflict(id, holder_id)
         return read_job(text)
 
     return exchange()
@@ -152,7 +152,7 @@ def job_retry(id: int, *, schema: str | None) -> Exchange[Job]:
 
 def job_delete(id: int, *, schema: str | None) -> Exchange[Job]:
     """Delete the job; the job as it was (contract 3.7). Raises JobNotFound and JobRunning."""
-    query = Query("job/delete_one", _id(id), schema)
+    query = Query("job/delete_one", {"id": _id(id)}, schema)
 
     def exchange() -> Exchange[Job]:
         text, running = _only((yield query), id)
@@ -212,12 +212,23 @@ def job_update(id: int, *, output: object, schema: str | None) -> Exchange[Job]:
             f"output: has {size} bytes as JSON; at most {OUTPUT_MAX} are kept: store it elsewhere "
             "and record where"
         )
-    return _job(id, Query("job/update", _id(id) | {"metadata": metadata}, schema))
+    return _job(id, Query("job/update", {"id": _id(id), "metadata": metadata}, schema))
+
+
+def unique_conflict(id: int, holder_id: int | None) -> JobConflict:
+    """That a job cannot become available; None if it is not known which other has its key."""
+    holder = "another job" if holder_id is None else f"job {holder_id}"
+    return JobConflict(
+        f"job {id} cannot become available: {holder} has its unique key: wait until that one has "
+        "ended, or cancel or delete it",
+        job_id=id,
+        holder_id=holder_id,
+    )
 
 
 def queue_get(name: str, *, schema: str | None) -> Exchange[Queue]:
     """The queue. Raises QueueNotFound."""
-    return _queue(name, Query("queue/get", _name(name), schema))
+    return _queue(name, Query("queue/get", {"name": _name(name)}, schema))
 
 
 def queue_list(*, limit: int = LIMIT, schema: str | None) -> Exchange[list[Queue]]:
@@ -236,12 +247,12 @@ def queue_pause(name: str, *, schema: str | None) -> Exchange[None]:
 
     Jobs that are running go on. Raises QueueNotFound.
     """
-    return _switched(name, "pause", Query("queue/pause", _name(name), schema))
+    return _switched(name, "pause", Query("queue/pause", {"name": _name(name)}, schema))
 
 
 def queue_resume(name: str, *, schema: str | None) -> Exchange[None]:
     """Let the workers of a queue, or of all for `*`, take jobs again. Raises QueueNotFound."""
-    return _switched(name, "resume", Query("queue/resume", _name(name), schema))
+    return _switched(name, "resume", Query("queue/resume", {"name": _name(name)}, schema))
 
 
 def queue_update(name: str, *, metadata: Mapping[str, Any], schema: str | None) -> Exchange[Queue]:
@@ -257,7 +268,7 @@ def queue_update(name: str, *, metadata: Mapping[str, Any], schema: str | None) 
             f"metadata: makes a notification of {len(payload.encode())} bytes; Postgres sends at "
             f"most {PAYLOAD_MAX}: store it elsewhere and keep its key here"
         )
-    query = Query("queue/update", _name(name) | {"metadata": text}, schema)
+    query = Query("queue/update", {"name": _name(name), "metadata": text}, schema)
 
     def exchange() -> Exchange[Queue]:
         queue = yield from _queue(name, query)
@@ -295,16 +306,6 @@ def _only(rows: Rows, id: int) -> tuple[Any, ...]:
     return rows[0]
 
 
-def _conflict(id: int, holder_id: int | None) -> JobConflict:
-    holder = "another job" if holder_id is None else f"job {holder_id}"
-    return JobConflict(
-        f"job {id} cannot become available: {holder} has its unique key: wait until that one has "
-        "ended, or cancel or delete it",
-        job_id=id,
-        holder_id=holder_id,
-    )
-
-
 def _no_queue(name: str) -> QueueNotFound:
     return QueueNotFound(
         f"queue {name!r} is not there: a queue has a row once a worker has asked for its jobs, and "
@@ -323,11 +324,11 @@ def _control(payload: str, schema: str | None) -> Query:
     return Query("notify/control", {"payload": payload, "schema": schema}, schema)
 
 
-def _id(id: int) -> dict[str, Any]:
+def _id(id: int) -> int:
     check("id", id_problem(id))
-    return {"id": int(id)}
+    return int(id)
 
 
-def _name(name: str) -> dict[str, Any]:
+def _name(name: str) -> str:
     check("name", text_problem(name))
-    return {"name": str.__str__(name)}
+    return str.__str__(name)

@@ -1,4 +1,4 @@
-"""An operation on every job that matches, a batch at a time.
+"""One change to every job that matches, a batch at a time.
 
 A batch is one transaction. Its jobs are locked by the same filters that chose them, so none is
 touched that has changed since somebody counted them; those that others have in work are left out.
@@ -6,23 +6,22 @@ touched that has changed since somebody counted them; those that others have in 
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, Unpack
+from typing import Literal, NamedTuple, Unpack
 
 from riverbridge.errors import JobConflict
 from riverbridge.model.job import Job
 from riverbridge.model.job_filter import JobFilter
-from riverbridge.store.administration import job_lock
-from riverbridge.store.exchange import Exchange
+from riverbridge.store.administration import job_lock, unique_conflict
+from riverbridge.store.exchange import Exchange, Query
+from riverbridge.store.rows import read_job
 
+Change = Literal["cancel", "retry", "delete"]
 
-class Operation(Protocol):
-    """Such as `job_cancel`."""
-
-    def __call__(self, id: int, *, schema: str | None) -> Exchange[Job]: ...
+_STATEMENTS = {"cancel": "job/cancel", "retry": "job/retry", "delete": "job/delete_many"}
 
 
 class Batch(NamedTuple):
-    """The jobs that were changed, those that could not be, and the last id of both."""
+    """The jobs that were changed, why others could not be, and the last id of both."""
 
     jobs: list[Job]
     conflicts: list[JobConflict]
@@ -30,30 +29,26 @@ class Batch(NamedTuple):
 
 
 def job_batch(
-    operation: Operation,
-    *,
-    limit: int,
-    after_id: int,
-    schema: str | None,
-    **filters: Unpack[JobFilter],
+    change: Change, *, limit: int, after_id: int, schema: str | None, **filters: Unpack[JobFilter]
 ) -> Exchange[Batch]:
-    """Do `operation` on the next `limit` matching jobs by id; the last id is None after the last.
+    """Cancel, retry or delete the next `limit` matching jobs by id; none and no last_id at the end.
 
-    Raises InvalidRequest, and JobConflict where one arose in that very moment: then nothing of the
-    batch was done.
+    Raises InvalidRequest. A unique key that is taken in that very moment fails the whole batch with
+    what the driver raises.
     """
     lock = job_lock(limit=limit, after_id=after_id, schema=schema, **filters)
 
     def exchange() -> Exchange[Batch]:
         ids = yield from lock
         batch = Batch([], [], ids[-1] if ids else None)
-        for id in ids:
-            try:
-                batch.jobs.append((yield from operation(id, schema=schema)))
-            except JobConflict as conflict:
-                if conflict.holder_id is None:
-                    raise
-                batch.conflicts.append(conflict)
+        if ids:
+            rows = yield Query(_STATEMENTS[change], {"ids": ids, "schema": schema}, schema)
+            for text, *holder_id in rows:
+                job = read_job(text)
+                if any(holder_id):
+                    batch.conflicts.append(unique_conflict(job.id, *holder_id))
+                else:
+                    batch.jobs.append(job)
         return batch
 
     return exchange()

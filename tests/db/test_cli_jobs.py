@@ -189,20 +189,20 @@ def test_what_is_in_work_or_in_conflict_is_left_alone_and_said(
     key = {"unique_key": r"'\xff'", "unique_states": "'10110001'"}
     conflict = add(look, state="'cancelled'", finalized_at="now()", **key)
     holder = add(look, **key)
+    # Of jobs that have one key the first takes it, and the others meet it there.
+    twins = {"state": "'discarded'", "finalized_at": "now()", "unique_states": "'10110001'"}
+    fill(look, 3, unique_key=r"'\x00'", **twins)
+    fill(look, 2, unique_key=r"'\x01'", **(twins | {"unique_states": "NULL"}))
+    fill(look, 2, unique_key=r"'\x02'", **(twins | {"unique_states": "'00000100'"}))
     with tables.connect(autocommit=False) as lane:
         lane.execute("SELECT FROM river_job WHERE id = 1 FOR UPDATE")
         result = run(tables, "jobs", "retry", "--all", "--yes")
-    assert (result.exit_code, result.stdout) == (1, "1 job: available\n")
-    assert (
-        f"job {conflict} cannot become available: job {holder} has its unique key" in result.stderr
-    )
-    assert "error: 2 jobs left alone: in work, or not as when they were counted" in result.stderr
-    assert states(look) == {
-        1: "cancelled",
-        2: "available",
-        conflict: "cancelled",
-        holder: "available",
-    }
+    assert (result.exit_code, result.stdout) == (1, "6 jobs: available\n")
+    for id, other in ((conflict, holder), (6, 5), (7, 5)):
+        assert f"job {id} cannot become available: job {other} has its unique key" in result.stderr
+    assert "error: 4 jobs left alone" in result.stderr
+    left = [id for id, state in states(look).items() if state != "available"]
+    assert left == [1, conflict, 6, 7]
 
 
 @pytest.mark.parametrize(

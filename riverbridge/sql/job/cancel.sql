@@ -1,8 +1,8 @@
--- Cancels a job, or marks it and tells its worker if it is running; a finished one stays as it is
--- (contract 3.5). The row is returned as it stands afterwards: by the lock, not by the statement's
+-- Cancels jobs; marks those that are running and tells their workers; leaves finished ones as they are
+-- (contract 3.5). The rows come back as they stand afterwards: by the lock, not by the statement's
 -- snapshot, which is older if there was a wait.
 WITH locked AS (
-    SELECT * FROM /* schema */river_job WHERE id = %(id)s::bigint FOR UPDATE
+    SELECT * FROM /* schema */river_job WHERE id = ANY (%(ids)b::bigint[]) ORDER BY id FOR UPDATE
 ),
 cancelled AS (
     UPDATE /* schema */river_job AS job
@@ -15,9 +15,11 @@ cancelled AS (
     WHERE job.id = locked.id
       AND locked.state NOT IN ('cancelled', 'completed', 'discarded')
       AND locked.finalized_at IS NULL
-    RETURNING to_json(job)::text AS line, pg_notify(
+    RETURNING job.id, to_json(job)::text AS line, pg_notify(
         concat(coalesce(%(schema)s::text, current_schema()), '.river_control'),
         json_build_object('action', 'cancel', 'job_id', job.id, 'queue', job.queue)::text)
 )
-SELECT coalesce((SELECT line FROM cancelled), to_json(locked)::text)
+SELECT coalesce(cancelled.line, to_json(locked)::text)
 FROM locked
+LEFT JOIN cancelled USING (id)
+ORDER BY id

@@ -1,23 +1,30 @@
--- Makes a job available now, unless it is running, or available and due already (contract 3.6). Where
--- another job holds its unique key nothing is changed and that job's id is given: the index would
--- refuse, and with it the caller's whole transaction.
+-- Makes jobs available now, unless they are running, or available and due already (contract 3.6). One
+-- whose unique key another job holds, or an earlier one of these will, is not changed, and that job's
+-- id is given: the index would refuse, and with it the caller's whole transaction.
 WITH locked AS (
-    SELECT * FROM /* schema */river_job WHERE id = %(id)s::bigint FOR UPDATE
+    SELECT * FROM /* schema */river_job WHERE id = ANY (%(ids)b::bigint[]) ORDER BY id FOR UPDATE
 ),
 movable AS (
-    SELECT * FROM locked
+    SELECT id,
+           CASE WHEN unique_states IS NOT NULL
+                 AND /* schema */river_job_state_in_bitmask(unique_states, 'available')
+                THEN unique_key END AS key
+    FROM locked
     WHERE state <> 'running' AND NOT (state = 'available' AND scheduled_at < now())
 ),
-holder AS (
-    SELECT other.id
+judged AS (
+    SELECT movable.id,
+           CASE WHEN key IS NOT NULL THEN coalesce(
+               holder.id,
+               nullif(first_value(movable.id) OVER (PARTITION BY key ORDER BY movable.id), movable.id)
+           ) END AS holder_id
     FROM movable
-    JOIN /* schema */river_job AS other
-        ON other.unique_key = movable.unique_key
-        AND other.unique_key IS NOT NULL
-        AND other.unique_states IS NOT NULL
-        AND /* schema */river_job_state_in_bitmask(other.unique_states, other.state)
-    WHERE other.id <> movable.id
-      AND /* schema */river_job_state_in_bitmask(movable.unique_states, 'available')
+    LEFT JOIN /* schema */river_job AS holder
+        ON holder.unique_key = movable.key
+        AND holder.unique_key IS NOT NULL
+        AND holder.unique_states IS NOT NULL
+        AND /* schema */river_job_state_in_bitmask(holder.unique_states, holder.state)
+        AND holder.id <> movable.id
 ),
 retried AS (
     UPDATE /* schema */river_job AS job
@@ -26,10 +33,13 @@ retried AS (
                             ELSE job.max_attempts END,
         finalized_at = NULL,
         scheduled_at = now()
-    FROM movable
-    WHERE job.id = movable.id
-      AND NOT EXISTS (SELECT FROM holder)
-    RETURNING to_json(job)::text AS line
+    FROM judged
+    WHERE job.id = judged.id
+      AND judged.holder_id IS NULL
+    RETURNING job.id, to_json(job)::text AS line
 )
-SELECT coalesce((SELECT line FROM retried), to_json(locked)::text), (SELECT id FROM holder)
+SELECT coalesce(retried.line, to_json(locked)::text), judged.holder_id
 FROM locked
+LEFT JOIN retried USING (id)
+LEFT JOIN judged USING (id)
+ORDER BY id
