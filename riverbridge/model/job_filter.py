@@ -72,20 +72,18 @@ def check(position: str, problem: str | None) -> None:
 
 def id_problem(value: object) -> str | None:
     """Why `value` cannot be the id of a job, or None."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return f"must be a whole number, not {type(value).__name__}"
-    if not 0 <= value <= ID_MAX:
-        return f"{value} is out of range: an id is a number from 1 to {ID_MAX}"
-    return None
+    return _number_problem(value, 0, ID_MAX, f"an id is a number from 1 to {ID_MAX}")
 
 
 def limit_problem(value: object) -> str | None:
     """Why `value` cannot be a number of rows, or None."""
+    return _number_problem(value, 1, LIMIT_MAX, f"use 1 to {LIMIT_MAX}, and several calls for more")
+
+
+def _number_problem(value: object, least: int, most: int, hint: str) -> str | None:
     if not isinstance(value, int) or isinstance(value, bool):
         return f"must be a whole number, not {type(value).__name__}"
-    if not 1 <= value <= LIMIT_MAX:
-        return f"{value} is out of range: use 1 to {LIMIT_MAX}, and several calls for more"
-    return None
+    return None if least <= value <= most else f"{value} is out of range: {hint}"
 
 
 def json_text(position: str, value: Mapping[str, Any]) -> str:

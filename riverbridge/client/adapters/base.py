@@ -10,7 +10,14 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, null
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from riverbridge.errors import ClientError
-from riverbridge.store.exchange import Exchange, Query, Rows, carry_out, carry_out_async
+from riverbridge.store.exchange import (
+    Exchange,
+    Query,
+    Rows,
+    carry_out,
+    carry_out_async,
+    sqlstate,
+)
 
 T = TypeVar("T")
 
@@ -144,9 +151,4 @@ def broken() -> ClientError:
 
 def is_broken(error: BaseException) -> bool:
     """Whether the server refused a statement because of an earlier one, whatever the driver."""
-    # SQLAlchemy keeps the driver's error as `orig`, Django as the cause; psycopg2 says `pgcode`.
-    return any(
-        getattr(each, name, None) == "25P02"
-        for each in (error, getattr(error, "orig", None), error.__cause__)
-        for name in ("sqlstate", "pgcode")
-    )
+    return sqlstate(error) == "25P02"
