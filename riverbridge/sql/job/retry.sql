@@ -6,8 +6,7 @@ WITH locked AS (
 ),
 movable AS (
     SELECT id,
-           CASE WHEN unique_states IS NOT NULL
-                 AND /* schema */river_job_state_in_bitmask(unique_states, 'available')
+           CASE WHEN /* schema */river_job_state_in_bitmask(unique_states, 'available')
                 THEN unique_key END AS key
     FROM locked
     WHERE state <> 'running' AND NOT (state = 'available' AND scheduled_at < now())
