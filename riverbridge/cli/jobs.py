@@ -63,7 +63,7 @@ def list_(
 @click.argument("id", type=int)
 @database_options
 @_json
-def get(id: int, database_url: str | None, schema: str | None, as_json: bool) -> None:
+def show(id: int, database_url: str | None, schema: str | None, as_json: bool) -> None:
     """Show all that is known of a job."""
     with opened(database_url, schema, "jobs") as database:
         found = database.perform(store.job_get(id, schema=schema), 1)

@@ -36,7 +36,7 @@ def list_(database_url: str | None, schema: str | None, limit: int, as_json: boo
 @click.argument("name")
 @database_options
 @_json
-def get(name: str, database_url: str | None, schema: str | None, as_json: bool) -> None:
+def show(name: str, database_url: str | None, schema: str | None, as_json: bool) -> None:
     """Show one queue."""
     with opened(database_url, schema, "queues") as database:
         found = database.perform(store.queue_get(name, schema=schema), 1)

@@ -102,7 +102,7 @@ def test_a_job_is_shown_whole_and_no_terminal_obeys_it(
         unique_key=r"'\x00ff'",
         unique_states="'00000001'",
     )
-    shown = run(tables, "jobs", "get", id)
+    shown = run(tables, "jobs", "show", id)
     for text in (
         r"kind:         k\u001b]0;x\u0007\r", r"queue:        a\u202eb", "attempted by: me",
         "unique key:   00ff", "unique in:    available", "tags:         abc",
@@ -111,7 +111,7 @@ def test_a_job_is_shown_whole_and_no_terminal_obeys_it(
     ):  # fmt: skip
         assert text in shown.stdout
     table = run(tables, "jobs", "list")
-    lines = run(tables, "jobs", "get", id, "--json")
+    lines = run(tables, "jobs", "show", id, "--json")
     for output in (shown.stdout, table.stdout, lines.stdout):
         assert all(char.isprintable() or char == "\n" for char in output)
     job = json.loads(lines.stdout)
@@ -219,7 +219,7 @@ def test_what_is_in_work_or_in_conflict_is_left_alone_and_said(
         (["list", "--after", "x"], "after: is no cursor"),
         (["list", "--order-by", "finalized_at", "--state", "running"], "only in finished jobs"),
         (["list", "--limit", "10001"], "is not in the range 1<=x<=10000"),
-        (["get"], "Missing argument 'ID'"),
+        (["show"], "Missing argument 'ID'"),
     ],
 )
 def test_wrong_usage_is_2(
@@ -235,7 +235,7 @@ def test_wrong_usage_is_2(
 def test_what_is_not_there_is_1_and_what_is_not_set_up_78(
     tables: Database, empty_database: Database
 ) -> None:
-    for args in (["jobs", "get", 5], ["queues", "get", "none"], ["queues", "pause", "none"]):
+    for args in (["jobs", "show", 5], ["queues", "show", "none"], ["queues", "pause", "none"]):
         result = run(tables, *args)
         assert (result.exit_code, result.stdout) == (1, "")
         assert "is not there" in result.stderr
@@ -263,7 +263,7 @@ def test_queues(tables: Database, look: psycopg.Connection[Any]) -> None:
     lines = run(tables, "queues", "list", "--json").stdout.splitlines()
     assert [bool(json.loads(line)["paused_at"]) for line in lines] == [True, False]
     assert run(tables, "queues", "pause", "*").stdout == "paused *\n"
-    assert json.loads(run(tables, "queues", "get", "b\x1b", "--json").stdout)["paused_at"]
+    assert json.loads(run(tables, "queues", "show", "b\x1b", "--json").stdout)["paused_at"]
     assert run(tables, "queues", "resume", "a", "b\x1b").exit_code == 0
     lines = run(tables, "queues", "list", "--json", "--limit", 2).stdout.splitlines()
     assert [json.loads(line)["paused_at"] for line in lines] == [None, None]
