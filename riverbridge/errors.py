@@ -74,6 +74,10 @@ class JobRunning(JobError):
     """A job that is being worked cannot be deleted."""
 
 
+class JobLost(JobError):
+    """A job at work that is not its function's any more: cancelled, rescued or finished."""
+
+
 class JobConflict(JobError):
     """A job cannot become available while another one has its unique key.
 

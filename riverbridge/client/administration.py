@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, TypeVar, Unpack
+from typing import Any, Protocol, TypeVar, Unpack
 
 from riverbridge.model.job import Job
 from riverbridge.model.job_filter import JobFilter
@@ -44,6 +44,20 @@ class JobDeleteManyParams(JobFilter, total=False):
 
     limit: int
     unsafe_all: bool
+
+
+class JobAtWork(Protocol):
+    """A job whose function is running: what a `RunningJob` is to a client."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+    def hand_over(self) -> str:
+        """The text of the metadata recorded so far; the function settles the row itself now."""
+        ...
 
 
 class JobAdministration(ABC):
@@ -114,6 +128,15 @@ class JobAdministration(ABC):
 
     def job_delete_many_tx(self, tx: object, **params: Unpack[JobDeleteManyParams]) -> list[Job]:
         return self._perform_tx(tx, store.job_delete_many(schema=self._schema, **params))
+
+    def job_complete_tx(self, tx: object, job: JobAtWork) -> Job:
+        """Complete the job of the function that calls this, with the caller's own changes or not
+        at all (contract 10). What it recorded so far goes into its row too.
+
+        Give the job a row of its own first, by `lease()`; without that this may wait as long as the
+        worker's `hold`. Raises JobLost if others have the job: then the caller must roll back.
+        """
+        return self._perform_tx(tx, _completing(job, self._schema))
 
     def job_update(self, id: int, *, output: object) -> Job:
         """Record the job's output, at most 32 MiB as JSON, under `output` in its metadata.
@@ -215,6 +238,10 @@ class AsyncJobAdministration(ABC):
     ) -> list[Job]:
         return await self._perform_tx(tx, store.job_delete_many(schema=self._schema, **params))
 
+    async def job_complete_tx(self, tx: object, job: JobAtWork) -> Job:
+        """As JobAdministration.job_complete_tx."""
+        return await self._perform_tx(tx, _completing(job, self._schema))
+
     async def job_update(self, id: int, *, output: object) -> Job:
         return await self._perform(
             store.job_update(id, output=output, schema=self._schema), statements=1
@@ -254,3 +281,8 @@ class AsyncJobAdministration(ABC):
         return await self._perform_tx(
             tx, store.queue_update(name, metadata=metadata, schema=self._schema)
         )
+
+
+def _completing(job: JobAtWork, schema: str | None) -> Exchange[Job]:
+    metadata = job.hand_over()
+    return store.job_complete(job.id, attempt=job.attempt, metadata=metadata, schema=schema)

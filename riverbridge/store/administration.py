@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Unpack
 from riverbridge.errors import (
     InvalidRequest,
     JobConflict,
+    JobLost,
     JobNotFound,
     JobRunning,
     QueueNotFound,
@@ -195,6 +196,27 @@ def job_delete_many(
         ids = [id for (id,) in (yield lock)]
         rows = (yield Query("job/delete_many", {"ids": ids}, schema)) if ids else ()
         return [read_job(text) for (text,) in rows]
+
+    return exchange()
+
+
+def job_complete(id: int, *, attempt: int, metadata: str, schema: str | None) -> Exchange[Job]:
+    """Complete a job that is at work in this attempt. Raises JobNotFound and JobLost.
+
+    metadata: the text of a JSON object that is merged into the row's.
+    """
+    parameters = {"id": _id(id), "attempt": attempt, "metadata": metadata}
+
+    def exchange() -> Exchange[Job]:
+        rows = yield Query("job/complete_at_work", parameters, schema)
+        if not rows:
+            found = yield from job_get(id, schema=schema)
+            raise JobLost(
+                f"job {id} is {found.state} at attempt {found.attempt}, not running at attempt "
+                f"{attempt}: it was taken from its function, which must roll back",
+                job_id=id,
+            )
+        return read_job(rows[0][0])
 
     return exchange()
 

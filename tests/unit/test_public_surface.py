@@ -28,6 +28,7 @@ PUBLIC = [
     "JobConflict",
     "JobError",
     "JobListResult",
+    "JobLost",
     "JobNotFound",
     "JobRunning",
     "JobState",
