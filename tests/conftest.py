@@ -2,6 +2,7 @@
 
 postgres          a server for the session, once for each major in RIVERBRIDGE_TEST_PG_MAJORS
 database          a fresh database on it, with River's tables and ours
+tables            the same, but one for all tests of a module, emptied before each
 empty_database    a fresh database on it, with nothing
 own_postgres      a server for this test alone: stop, kill and pause it
 kafka, own_kafka  a Kafka-protocol broker (Tansu), for the session or for this test alone
@@ -101,6 +102,25 @@ def database(postgres: Server, template: str) -> Iterator[Database]:
     name = new_name()
     yield Database(name, postgres.create_database(name, template), postgres)
     postgres.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres: Server, template: str) -> Iterator[Database]:
+    name = new_name()
+    yield Database(name, postgres.create_database(name, template), postgres)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def tables(module_database: Database) -> Database:
+    """River's tables and ours, empty, ids from 1, without the function `guard` and its triggers."""
+    with module_database.connect() as connection:
+        connection.execute("DROP FUNCTION IF EXISTS guard() CASCADE")
+        connection.execute(
+            "TRUNCATE river_job, river_queue, river_leader, riverbridge_process, riverbridge_route"
+            " RESTART IDENTITY"
+        )
+    return module_database
 
 
 @pytest.fixture
