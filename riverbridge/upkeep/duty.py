@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from abc import ABC, abstractmethod
@@ -39,7 +40,8 @@ class Duty(ABC):
     """One of the leader's loops, a batch at a time, so that no loop holds up another.
 
     A full batch is followed by the next after 50 ms to 1 s; one that is not full ends the round,
-    and the next round starts `interval` seconds after this one started.
+    and the next round starts `interval` seconds after this one started, or sooner if the duty knows
+    that something is due before (`_wake_at`).
     """
 
     name: str
@@ -49,6 +51,7 @@ class Duty(ABC):
         self.batch = BatchSize(clock)
         self.due = 0.0
         self._clock = clock
+        self._wake_at = math.inf
         self._round: float | None = None
         self._failures = 0
 
@@ -57,6 +60,9 @@ class Duty(ABC):
         self.due = self._clock() + random.uniform(0, 1)  # noqa: S311
         self._round = None
         self._failures = 0
+
+    def end(self) -> None:  # noqa: B027 - most duties do nothing but steps
+        """The term is over: end what goes on beside `step`, and return when it has ended."""
 
     def step(self, conn: psycopg.Connection, limit: float) -> None:
         """Do one batch within `limit` seconds, and set when the next one is due.
@@ -81,7 +87,7 @@ class Duty(ABC):
         if done >= size:
             self.due = self._clock() + random.uniform(0.05, 1)  # noqa: S311
         else:
-            self.due = self._round + self.interval
+            self.due = min(self._round + self.interval, self._wake_at)
             self._round = None
 
     @abstractmethod

@@ -3,7 +3,8 @@
 A turn of the loop is one short transaction: a step of the election if that is due, else one batch
 of the duty that has waited longest. So renewing never waits for more than one batch, and a duty
 that fails holds up nothing else. A batch must not outlive the trust in the term, so its statement
-is given 12 s or a little more, where River, with a connection for each loop, gives 30.
+is given 12 s or a little more, where River, with a connection for each loop, gives 30. A duty with
+more to do than that has a thread of its own, and ends it when it hears that the term is over.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ class Leader:
                     self._turn()
                 self._rest(stop)
         finally:
+            self._end_term()
             self._resign()
             self._drop()
 
@@ -104,17 +106,24 @@ class Leader:
         stale = duty is not None and trust < TRUST - _FRESH and not self.elector.retrying
         if stale or self.elector.due <= self._clock():
             self._try("elector", self.elector.step)
-            self._begin_term()
+            if self.elector.term is not self._begun:
+                self._end_term()
+                self._begin_term()
         elif duty is not None:
             # What is left of the trust is for the commit, and for cutting a silent connection.
             self._try(duty.name, lambda conn: duty.step(conn, trust - GRACE))
 
     def _begin_term(self) -> None:
-        term = self.elector.term
-        if term is not None and term is not self._begun:
+        self._begun = self.elector.term
+        if self._begun is not None:
             for duty in self.duties:
                 duty.begin()
-        self._begun = term
+
+    def _end_term(self) -> None:
+        if self._begun is not None:
+            self._begun = None
+            for duty in self.duties:
+                duty.end()
 
     def _trust(self) -> float:
         term = self.elector.term

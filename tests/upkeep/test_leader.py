@@ -287,6 +287,14 @@ class Counting(Duty):
     def __init__(self, clock: Clock) -> None:
         super().__init__(30, clock)
         self.calls = 0
+        self.terms: list[str] = []
+
+    def begin(self) -> None:
+        super().begin()
+        self.terms.append("begun")
+
+    def end(self) -> None:
+        self.terms.append("ended")
 
     def work(self, conn: psycopg.Connection, size: int, limit: float) -> int:
         self.calls += 1
@@ -305,3 +313,20 @@ def test_a_duty_keeps_to_its_interval(database: Database, conn: psycopg.Connecti
         assert counting.calls == 1
         clock.ahead += 5
         eventually(lambda: counting.calls == 2)
+
+
+def test_a_duty_hears_of_the_beginning_and_the_end_of_each_term(
+    database: Database, conn: psycopg.Connection
+) -> None:
+    clock = Clock()
+    counting = Counting(clock)
+    leader = make(database, counting, clock=clock)
+    with running(leader):
+        eventually(lambda: counting.terms == ["begun"])
+        conn.execute("UPDATE river_leader SET leader_id = 'other', elected_at = now()")
+        clock.ahead += 5
+        eventually(lambda: counting.terms == ["begun", "ended"])
+        conn.execute("TRUNCATE river_leader")
+        clock.ahead += 6
+        eventually(lambda: counting.terms == ["begun", "ended", "begun"])
+    assert counting.terms == ["begun", "ended", "begun", "ended"]
