@@ -36,8 +36,15 @@ if TYPE_CHECKING:
         NewJob,
     )
     from riverbridge.model.queue import Queue
+    from riverbridge.model.schedule import (
+        CronSchedule,
+        NeverSchedule,
+        PeriodicInterval,
+        Schedule,
+    )
     from riverbridge.model.unique import UniqueOpts, unique_key
     from riverbridge.store.administration import JobListResult
+    from riverbridge.upkeep.periodic import PeriodicJob, PeriodicJobs
 
 __all__ = [
     "AsyncClient",
@@ -46,6 +53,7 @@ __all__ = [
     "Client",
     "ClientError",
     "ConfigurationError",
+    "CronSchedule",
     "InsertHook",
     "InsertManyParams",
     "InsertMiddleware",
@@ -62,11 +70,16 @@ __all__ = [
     "JobNotFound",
     "JobRunning",
     "JobState",
+    "NeverSchedule",
     "NewJob",
+    "PeriodicInterval",
+    "PeriodicJob",
+    "PeriodicJobs",
     "Queue",
     "QueueNotFound",
     "RawArgs",
     "RiverbridgeError",
+    "Schedule",
     "SchemaError",
     "Unique",
     "UniqueOpts",
@@ -96,8 +109,10 @@ _HOMES = {
     "model.marks": ("Unique",),
     "model.options": ("InsertManyParams", "InsertOpts", "InsertResult", "NewJob"),
     "model.queue": ("Queue",),
+    "model.schedule": ("CronSchedule", "NeverSchedule", "PeriodicInterval", "Schedule"),
     "model.unique": ("UniqueOpts", "unique_key"),
     "store.administration": ("JobListResult",),
+    "upkeep.periodic": ("PeriodicJob", "PeriodicJobs"),
 }
 
 if not TYPE_CHECKING:  # a type checker would take every name for a public one

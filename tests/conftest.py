@@ -117,8 +117,8 @@ def tables(module_database: Database) -> Database:
     with module_database.connect() as connection:
         connection.execute("DROP FUNCTION IF EXISTS guard() CASCADE")
         connection.execute(
-            "TRUNCATE river_job, river_queue, river_leader, riverbridge_process, riverbridge_route"
-            " RESTART IDENTITY"
+            "TRUNCATE river_job, river_queue, river_leader, riverbridge_process, riverbridge_route,"
+            " riverbridge_periodic_job RESTART IDENTITY"
         )
     return module_database
 

@@ -12,12 +12,14 @@ SCHEMA_LENGTH_MAX = 46
 QUEUE_BYTES_MAX = 64
 TAG_BYTES_MAX = 255
 KIND_LENGTH_MAX = 127
+PERIODIC_ID_LENGTH_MAX = 127
 
 _SCHEMA = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # The same names as River's expression, which nests one repetition in another: Python would try
 # every way to split a long name before it refused it.
 _QUEUE = re.compile(r"[a-z0-9]+(?:[_|\-][a-z0-9]+)*")
 _TAG = re.compile(r"\w[\w\-]+\w", re.ASCII)
+_PERIODIC_ID = re.compile(r"\w[\w\-\[\]<>/.·:+]+", re.ASCII)
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -83,3 +85,17 @@ def kind_problem(kind: object) -> str | None:
     if not 1 <= len(kind) <= KIND_LENGTH_MAX:
         return f"has {len(kind)} characters; a kind has 1 to {KIND_LENGTH_MAX}"
     return text_problem(kind)
+
+
+def periodic_id_problem(id_: object) -> str | None:
+    """Why River would refuse `id_` for a periodic job, or None (contract 8.3)."""
+    if not isinstance(id_, str):
+        return f"must be text, not {type(id_).__name__}"
+    if len(id_) > PERIODIC_ID_LENGTH_MAX:
+        return f"has {len(id_)} characters; it has at most {PERIODIC_ID_LENGTH_MAX}"
+    if _PERIODIC_ID.fullmatch(id_) is None:
+        return (
+            f"{id_!r} is not allowed: use at least 2 of the letters a-z and A-Z, digits and"
+            " _-[]<>/.·:+, beginning with a letter, a digit or '_'"
+        )
+    return None

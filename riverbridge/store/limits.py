@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import psycopg
 
 from riverbridge.sql import statement
+from riverbridge.store.database import cut
 
 GRACE = 1.0
 """Seconds that the client waits beyond the server's own limit before it cuts the connection."""
 
 IDLE_LIMIT = 5.0
 """Seconds that a frozen client may hold its locks; the server then ends the session."""
+
+CANCEL_LIMIT = 5.0
+"""Seconds that a server has to act on a cancellation before the connection is cut."""
+
+_GLANCE = 0.1
 
 
 @contextlib.contextmanager
@@ -39,6 +47,14 @@ def bounded_transaction(conn: psycopg.Connection, seconds: float) -> Iterator[No
         yield
 
 
+def limit_lock_waits(conn: psycopg.Connection, seconds: float) -> None:
+    """From here to the end of the transaction, no statement waits longer for a lock.
+
+    It then raises `psycopg.errors.LockNotAvailable`.
+    """
+    conn.execute(statement("transaction/lock_limit"), {"lock_ms": str(max(1, int(seconds * 1000)))})
+
+
 @contextlib.contextmanager
 def cut_after(conn: psycopg.Connection, seconds: float) -> Iterator[None]:
     """Cut the connection's socket if the block has not ended after `seconds`."""
@@ -58,3 +74,36 @@ def cut_after(conn: psycopg.Connection, seconds: float) -> Iterator[None]:
         timer.cancel()
         timer.join()
         wire.close()
+
+
+@contextlib.contextmanager
+def cancelled_when(
+    conn: psycopg.Connection, stop: threading.Event, seconds: float | None
+) -> Iterator[None]:
+    """Cancel what `conn` does in the block once `stop` is set or `seconds` have passed.
+
+    For statements that no transaction, and so no limit of its own, can hold. They end in
+    `psycopg.errors.QueryCanceled`, or within `CANCEL_LIMIT` in `psycopg.OperationalError`. `conn`
+    must not be used after that: a cancellation may still be on its way.
+    """
+    over = threading.Event()
+    end = math.inf if seconds is None else time.monotonic() + seconds
+
+    def watch() -> None:
+        while not stop.is_set() and time.monotonic() < end:
+            if over.wait(_GLANCE):
+                return
+        patience = time.monotonic() + CANCEL_LIMIT
+        while not over.wait(_GLANCE):
+            with contextlib.suppress(psycopg.Error, OSError):
+                conn.cancel_safe(timeout=1.0)
+            if time.monotonic() > patience:
+                cut(conn)
+
+    watcher = threading.Thread(target=watch, name="riverbridge-limit", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()

@@ -12,13 +12,14 @@ from psycopg import sql
 
 from riverbridge.errors import MigrationError
 from riverbridge.sql import statement
-from riverbridge.sql.migrations import BRIDGE, MAIN
+from riverbridge.sql.migrations import BRIDGE, MAIN, migrations
 from riverbridge.store.migrate import Migrator, Step, find_migration
 from tests.support.database import Database
 from tests.support.wait import eventually
 
 Connection = psycopg.Connection[Any]
 EVERYTHING = list(range(1, 8))
+OURS = [migration.version for migration in migrations(BRIDGE)]
 
 
 @pytest.fixture
@@ -51,20 +52,21 @@ def test_up_applies_both_lines_and_a_second_up_nothing(dsn: str, conn: Connectio
     steps = Migrator(dsn).up(on_step=told.append)
     assert numbers(steps) == EVERYTHING
     assert tuple(told) == steps
-    assert numbers(Migrator(dsn, line=BRIDGE).up()) == [1]
+    assert numbers(Migrator(dsn, line=BRIDGE).up()) == OURS
     assert tables(conn) == {
         "river_job",
         "river_leader",
         "river_migration",
         "river_notification",
         "river_queue",
+        "riverbridge_periodic_job",
         "riverbridge_process",
         "riverbridge_route",
     }
     assert Migrator(dsn).up() == ()
     assert Migrator(dsn, line=BRIDGE).up() == ()
     rows = conn.execute("SELECT line, version FROM river_migration ORDER BY line, version")
-    expected = [(MAIN, version) for version in EVERYTHING] + [(BRIDGE, 1)]
+    expected = [(MAIN, version) for version in EVERYTHING] + [(BRIDGE, version) for version in OURS]
     assert rows.fetchall() == expected
 
 
@@ -152,7 +154,7 @@ def test_main_stays_at_5_while_our_line_is_there(dsn: str, conn: Connection) -> 
     with pytest.raises(MigrationError, match=needed):
         Migrator(dsn).down(target=4)
     assert applied(dsn) == EVERYTHING
-    assert numbers(ours.down(target=-1)) == [1]
+    assert numbers(ours.down(target=-1)) == OURS[::-1]
     assert numbers(Migrator(dsn).down(target=4)) == [7, 6, 5]
 
 
@@ -173,7 +175,7 @@ def test_our_line_needs_version_5_of_main(dsn: str, conn: Connection) -> None:
     with pytest.raises(MigrationError, match=first):
         ours.up()
     assert "riverbridge_process" not in tables(conn)
-    assert ours.validate() == (1,)
+    assert ours.validate() == tuple(OURS)
 
 
 def test_versions_below_5_are_recorded_without_a_line(dsn: str, conn: Connection) -> None:
@@ -190,13 +192,13 @@ def test_a_schema_is_used_and_no_other(dsn: str, conn: Connection) -> None:
     before = tables(conn)
     named = Migrator(dsn, schema="Jobs_A")
     assert numbers(named.up()) == EVERYTHING
-    assert numbers(Migrator(dsn, schema="Jobs_A", line=BRIDGE).up()) == [1]
+    assert numbers(Migrator(dsn, schema="Jobs_A", line=BRIDGE).up()) == OURS
     assert tables(conn) == before
     assert {"river_job", "riverbridge_route"} <= tables(conn, "Jobs_A")
     assert applied(dsn) == [1, 2, 3]
     with pytest.raises(MigrationError, match="migrate down --line riverbridge --schema Jobs_A"):
         named.down(target=-1)
-    Migrator(dsn, schema="Jobs_A", line=BRIDGE).down()
+    Migrator(dsn, schema="Jobs_A", line=BRIDGE).down(target=-1)
     named.down(target=-1)
     assert tables(conn, "Jobs_A") == set()
     assert applied(dsn) == [1, 2, 3]
@@ -273,7 +275,8 @@ def test_many_migrators_at_once_apply_each_version_once(dsn: str) -> None:
         thread.join(60)
     assert failed == []
     assert len(done) == 4
-    assert sorted(version for each in done for version in each) == [*EVERYTHING, 101]
+    ours = [100 + version for version in OURS]
+    assert sorted(version for each in done for version in each) == EVERYTHING + ours
     assert applied(dsn) == EVERYTHING
 
 

@@ -53,20 +53,20 @@ def test_version_8_is_served_and_9_is_too_new(dsn: str, conn: Connection) -> Non
     check_schema(conn, None)
     conn.execute("INSERT INTO river_migration (line, version) VALUES ('main', 9)")
     message = refusal(conn)
-    assert "newer than this release knows (found: main 009, riverbridge 001" in message
-    assert "needed: main 006 to 008, riverbridge 001" in message
+    assert "newer than this release knows (found: main 009, riverbridge 002" in message
+    assert "needed: main 006 to 008, riverbridge 002" in message
 
 
 def test_a_newer_line_of_ours_is_refused(dsn: str, conn: Connection) -> None:
     both(dsn)
-    conn.execute("INSERT INTO river_migration (line, version) VALUES ('riverbridge', 2)")
-    assert "found: main 007, riverbridge 002" in refusal(conn)
+    conn.execute("INSERT INTO river_migration (line, version) VALUES ('riverbridge', 3)")
+    assert "found: main 007, riverbridge 003" in refusal(conn)
 
 
 def test_an_old_main_line_is_refused(dsn: str, conn: Connection) -> None:
     both(dsn, main=5)
     message = refusal(conn)
-    assert "found: main 005, riverbridge 001; needed: main 006 to 008" in message
+    assert "found: main 005, riverbridge 002; needed: main 006 to 008" in message
     assert message.endswith("run: riverbridge migrate up")
 
 

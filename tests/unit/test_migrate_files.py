@@ -28,6 +28,7 @@ RELATIONS = {
     "river_client",
     "river_client_queue",
     "river_notification",
+    "riverbridge_periodic_job",
     "riverbridge_process",
     "riverbridge_route",
 }

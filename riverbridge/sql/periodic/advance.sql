@@ -1,0 +1,8 @@
+UPDATE /* schema */riverbridge_periodic_job AS job
+SET
+    schedule = run.schedule,
+    next_run_at = run.next_run_at,
+    updated_at = now()
+FROM unnest(%(ids)b::text[], %(schedules)b::text[], %(next_runs)b::timestamptz[])
+    AS run (id, schedule, next_run_at)
+WHERE job.id = run.id
