@@ -1,4 +1,4 @@
-"""What the leader does to `river_job`: make due jobs available, delete old finished ones.
+"""What the leader does to `river_job` and `river_queue`, a batch at a time.
 
 Each statement is guarded and may be repeated, by two leaders at once too. The functions run in the
 caller's transaction and raise what psycopg raises.
@@ -7,7 +7,7 @@ caller's transaction and raise what psycopg raises.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import psycopg
@@ -73,3 +73,58 @@ def clean(
         "limit": limit,
     }
     return conn.execute(statement("job/clean", schema), values).rowcount
+
+
+class StuckJob(NamedTuple):
+    """A job whose attempt began long ago.
+
+    failures: errors in the row. running: seconds since the attempt began, by the database's clock.
+    cancel_marked: somebody asked for it to be cancelled while it ran.
+    """
+
+    id: int
+    kind: str
+    attempt: int
+    max_attempts: int
+    attempted_at: datetime
+    failures: int
+    running: float
+    cancel_marked: bool
+
+
+class Rescue(NamedTuple):
+    """What becomes of a stuck job; delay: seconds until a retry, 0 for the other states."""
+
+    job: StuckJob
+    state: JobState
+    delay: float = 0.0
+
+
+def stuck(
+    conn: psycopg.Connection,
+    *,
+    after_id: int,
+    after: timedelta,
+    limit: int,
+    schema: str | None = None,
+) -> list[StuckJob]:
+    """Up to `limit` jobs above `after_id` that have run for longer than `after`, by id."""
+    values = {"after_id": after_id, "after": after, "limit": limit}
+    # Binary, so that attempted_at comes back to the microsecond whatever the DateStyle.
+    cursor = conn.cursor(binary=True).execute(statement("job/stuck", schema), values)
+    return [StuckJob(*row) for row in cursor.fetchall()]
+
+
+def rescue(
+    conn: psycopg.Connection, rescues: Sequence[Rescue], *, schema: str | None = None
+) -> set[int]:
+    """Settle the jobs that are still the attempt that was found; their ids (contract 3.9)."""
+    values = {
+        "ids": [each.job.id for each in rescues],
+        "attempts": [each.job.attempt for each in rescues],
+        "attempted_at": [each.job.attempted_at for each in rescues],
+        "states": [each.state.value for each in rescues],
+        "delays": [float(each.delay) for each in rescues],
+    }
+    rows = conn.execute(statement("job/rescue", schema), values).fetchall()
+    return {id_ for (id_,) in rows}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,15 @@ VALUES: dict[str, object] = {
     "owners": ["riverbridge_dead"] * 3,
     "leased": [1, 1, 1],
     "age": 0.0,
+    "after": timedelta(0),
+    "after_id": 0,
     "silence": 8.0,
     "id": "riverbridge_me",
 }
 HOT = {
     "job/claim", "job/complete", "job/delete", "job/settle", "job/lease", "job/settle_leased",
     "job/still_leased", "job/orphans", "queue/unmatched", "queue/strangers", "process/forget",
+    "job/stuck", "job/rescue",
 }  # fmt: skip
 
 
@@ -81,7 +85,7 @@ def full(postgres: Server, template: str) -> Iterator[psycopg.Connection[tuple[A
 def values(path: str, connection: psycopg.Connection[Any]) -> dict[str, object]:
     now = connection.execute("SELECT now()").fetchone()
     assert now is not None
-    given = VALUES | {"claimed_at": [now[0]] * 3}
+    given = VALUES | {"claimed_at": [now[0]] * 3, "attempted_at": [now[0]] * 3}
     if path.startswith("process/"):
         given["ids"] = ["riverbridge_dead"]
     return given
