@@ -128,3 +128,12 @@ def rescue(
     }
     rows = conn.execute(statement("job/rescue", schema), values).fetchall()
     return {id_ for (id_,) in rows}
+
+
+def clean_queues(
+    conn: psycopg.Connection, *, keep: timedelta, limit: int, schema: str | None = None
+) -> list[str]:
+    """Delete up to `limit` queues that nobody has reported for `keep`; their names."""
+    values = {"keep": keep, "limit": limit}
+    rows = conn.execute(statement("queue/clean", schema), values).fetchall()
+    return [name for (name,) in rows]

@@ -13,6 +13,7 @@ from riverbridge.store import upkeep
 from riverbridge.store.limits import bounded_transaction
 from riverbridge.upkeep.cleaner import Cleaner
 from riverbridge.upkeep.duty import BATCH, REDUCED_BATCH, BatchSize, Duty
+from riverbridge.upkeep.queue_cleaner import QueueCleaner
 from riverbridge.upkeep.scheduler import Scheduler
 from tests.support.database import Database
 from tests.upkeep.running import Clock
@@ -189,5 +190,5 @@ def test_a_job_retried_meanwhile_is_not_deleted(
 
 
 def test_every_duty_says_its_name() -> None:
-    duties: list[Duty] = [Scheduler(), Cleaner()]
-    assert [duty.name for duty in duties] == ["scheduler", "cleaner"]
+    duties: list[Duty] = [Scheduler(), Cleaner(), QueueCleaner()]
+    assert [duty.name for duty in duties] == ["scheduler", "cleaner", "queue_cleaner"]
