@@ -5,6 +5,7 @@
 //	upkeep schedule DSN SCHEMA NOW MAX
 //	upkeep clean    DSN SCHEMA NOW MAX CANCELLED COMPLETED DISCARDED   (seconds to keep; -1: for ever)
 //	upkeep lead     DSN SCHEMA CLIENT_ID                               (until standard input ends)
+//	upkeep maintain DSN SCHEMA CLIENT_ID                               (the same, with work to maintain)
 package main
 
 import (
@@ -35,6 +36,27 @@ type idleWorker struct {
 
 func (*idleWorker) Work(context.Context, *river.Job[idleArgs]) error { return nil }
 
+// A job that River's rescuer may find stuck. Kinds differ in how long a job may run.
+type (
+	twinArgs    struct{}
+	patientArgs struct{}
+	endlessArgs struct{}
+)
+
+func (twinArgs) Kind() string    { return "twin" }
+func (patientArgs) Kind() string { return "patient" }
+func (endlessArgs) Kind() string { return "endless" }
+
+type stuckWorker[T river.JobArgs] struct {
+	river.WorkerDefaults[T]
+
+	timeout time.Duration
+}
+
+func (*stuckWorker[T]) Work(context.Context, *river.Job[T]) error { return nil }
+func (w *stuckWorker[T]) Timeout(*river.Job[T]) time.Duration     { return w.timeout }
+func (*stuckWorker[T]) NextRetry(*river.Job[T]) time.Time         { return time.Now().Add(time.Hour) }
+
 func main() {
 	if err := run(context.Background(), os.Args[1], os.Args[2], os.Args[3], os.Args[4:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -62,7 +84,9 @@ func run(ctx context.Context, command, dsn, schema string, args []string) error 
 	case "clean":
 		return clean(ctx, driver.GetExecutor(), schema, args)
 	case "lead":
-		return lead(ctx, pool, schema, args[0])
+		return lead(ctx, pool, &river.Config{ID: args[0], Schema: schema})
+	case "maintain":
+		return maintain(ctx, pool, &river.Config{ID: args[0], Schema: schema})
 	}
 	return fmt.Errorf("unknown command %q", command)
 }
@@ -114,16 +138,29 @@ func clean(ctx context.Context, exec riverdriver.Executor, schema string, args [
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{"jobs": count})
 }
 
-func lead(ctx context.Context, pool *pgxpool.Pool, schema, clientID string) error {
-	workers := river.NewWorkers()
-	river.AddWorker(workers, &idleWorker{})
-	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
-		ID:      clientID,
-		Logger:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		Queues:  map[string]river.QueueConfig{"idle": {MaxWorkers: 1}},
-		Schema:  schema,
-		Workers: workers,
-	})
+func maintain(ctx context.Context, pool *pgxpool.Pool, config *river.Config) error {
+	config.Workers = river.NewWorkers()
+	river.AddWorker(config.Workers, &stuckWorker[twinArgs]{})
+	river.AddWorker(config.Workers, &stuckWorker[patientArgs]{timeout: 3 * time.Hour})
+	river.AddWorker(config.Workers, &stuckWorker[endlessArgs]{timeout: -1})
+	config.PeriodicJobs = []*river.PeriodicJob{river.NewPeriodicJob(
+		river.PeriodicInterval(24*time.Hour),
+		func() (river.JobArgs, *river.InsertOpts) {
+			return twinArgs{}, &river.InsertOpts{Metadata: []byte(`{"mine": 1}`), Queue: "periodic", Priority: 2}
+		},
+		&river.PeriodicJobOpts{ID: "nightly.twin", RunOnStart: true},
+	)}
+	return lead(ctx, pool, config)
+}
+
+func lead(ctx context.Context, pool *pgxpool.Pool, config *river.Config) error {
+	if config.Workers == nil {
+		config.Workers = river.NewWorkers()
+	}
+	river.AddWorker(config.Workers, &idleWorker{})
+	config.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	config.Queues = map[string]river.QueueConfig{"idle": {MaxWorkers: 1}}
+	client, err := river.NewClient(riverpgxv5.New(pool), config)
 	if err != nil {
 		return err
 	}
