@@ -61,7 +61,7 @@ test-slow: $(DEV) ## The tests that take minutes each: long outages
 	$(BIN)/python -m pytest -m slow tests $(ARGS)
 
 test-postgres-matrix: $(MATRIX) ## The Postgres tests on 15, 16, 17 and 18
-	RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest -m "postgres and not slow" tests $(ARGS)
+	RIVERBRIDGE_TEST_PG_EVERYWHERE=1 RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest -m "postgres and not slow" tests $(ARGS)
 
 check: $(DEV) ## Format, lint, types and layers
 	$(BIN)/ruff format --check .

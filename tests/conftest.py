@@ -1,6 +1,7 @@
 """The servers the tests use, as fixtures. Each is real, on loopback, and gone afterwards.
 
 postgres          a server for the session, once for each major in RIVERBRIDGE_TEST_PG_MAJORS
+                  where its version can matter, else the first of them
 database          a fresh database on it, with River's tables and ours
 tables            the same, but one for all tests of a module, emptied before each
 empty_database    a fresh database on it, with nothing
@@ -21,6 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +40,7 @@ from tests.support.database import (
 )
 from tests.support.given import GivenKafka, GivenSqs
 from tests.support.mock_kafka import MockKafka
-from tests.support.parts import part, postgres_majors
+from tests.support.parts import majors_for, part
 from tests.support.proxy import Proxy
 from tests.support.real_kafka import RealKafka
 from tests.support.sqs_stub import SqsStub
@@ -56,6 +58,9 @@ _MARKERS = {
 }
 
 
+_TESTS = Path(__file__).parent
+
+
 def pytest_report_header() -> list[str]:
     return header.lines()
 
@@ -63,7 +68,8 @@ def pytest_report_header() -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "postgres_major" in metafunc.fixturenames:
         try:
-            majors = postgres_majors()
+            path = metafunc.definition.path
+            majors = majors_for(path.relative_to(_TESTS).parts[0], path.name)
         except RiverbridgeError as error:
             raise pytest.UsageError(str(error)) from error
         ids = [f"pg{major}" if major else "given" for major in majors]

@@ -40,6 +40,24 @@ def postgres_majors() -> list[int]:
         ) from error
 
 
+SERVER_TESTS = {"db", "upkeep", "interop"}
+"""Folders whose tests run on every major: they are about statements and rows."""
+
+
+def majors_for(folder: str, file: str) -> list[int]:
+    """The majors for the tests of one file: all of them where the server's version can matter.
+
+    What is about brokers, processes and screens runs on the first alone, unless
+    RIVERBRIDGE_TEST_PG_EVERYWHERE is set.
+    """
+    majors = postgres_majors()
+    if os.environ.get("RIVERBRIDGE_TEST_PG_EVERYWHERE"):
+        return majors
+    # These two are about what the server does by itself: its time limits, and its end.
+    timing = {"test_freeze.py", "test_postgres.py"}
+    return majors if folder in SERVER_TESTS or file in timing else majors[:1]
+
+
 @contextmanager
 def part(name: str) -> Iterator[None]:
     """Turn PartMissing into a skip that says how to get it, or an error where it is required."""
