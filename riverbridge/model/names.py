@@ -19,7 +19,8 @@ _SCHEMA = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # every way to split a long name before it refused it.
 _QUEUE = re.compile(r"[a-z0-9]+(?:[_|\-][a-z0-9]+)*")
 _TAG = re.compile(r"\w[\w\-]+\w", re.ASCII)
-_PERIODIC_ID = re.compile(r"\w[\w\-\[\]<>/.·:+]+", re.ASCII)
+# Kinds that are worked, and ids of periodic jobs (contract 8.3).
+_ID = re.compile(r"\w[\w\-\[\]<>/.·:+]+", re.ASCII)
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -93,9 +94,18 @@ def periodic_id_problem(id_: object) -> str | None:
         return f"must be text, not {type(id_).__name__}"
     if len(id_) > PERIODIC_ID_LENGTH_MAX:
         return f"has {len(id_)} characters; it has at most {PERIODIC_ID_LENGTH_MAX}"
-    if _PERIODIC_ID.fullmatch(id_) is None:
+    return _id_problem(id_)
+
+
+def worked_kind_problem(kind: object) -> str | None:
+    """Why River would refuse a worker for `kind`, or None: more than for an insert (8.3)."""
+    return kind_problem(kind) or _id_problem(str(kind))
+
+
+def _id_problem(text: str) -> str | None:
+    if _ID.fullmatch(text) is None:
         return (
-            f"{id_!r} is not allowed: use at least 2 of the letters a-z and A-Z, digits and"
+            f"{text!r} is not allowed: use at least 2 of the letters a-z and A-Z, digits and"
             " _-[]<>/.·:+, beginning with a letter, a digit or '_'"
         )
     return None

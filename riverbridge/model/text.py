@@ -1,4 +1,4 @@
-"""Error texts that Postgres and Go can hold."""
+"""Error texts and logs that Postgres and Go can hold."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ _CUT = " … (cut)"
 
 def error_text(text: str) -> str:
     """`text` as a row can hold it: no NUL, no lone surrogate, at most `LIMIT` bytes of UTF-8."""
-    return _fitting(text, LIMIT)
+    return fitting(text, LIMIT)
 
 
 def trace_text(text: str) -> str:
     """As `error_text`, of a stack: at most `TRACE_LIMIT` bytes."""
-    return _fitting(text, TRACE_LIMIT) if text else ""
+    return fitting(text, TRACE_LIMIT) if text else ""
 
 
-def _fitting(text: str, limit: int) -> str:
+def fitting(text: str, limit: int) -> str:
+    """As `error_text`, with another limit in bytes."""
     clean = text.replace("\x00", "\\u0000")
     encoded = clean.encode("utf-8", "backslashreplace")
     if len(encoded) > limit:
