@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         QueueNotFound,
         RiverbridgeError,
         SchemaError,
+        WorkerError,
     )
     from riverbridge.model.args import JobArgs, RawArgs
     from riverbridge.model.job import AttemptError, Job, JobState
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         NewJob,
     )
     from riverbridge.model.queue import Queue
+    from riverbridge.model.retry import ExponentialRetry, FixedRetry, RetryPolicy, RiverRetry
     from riverbridge.model.schedule import (
         CronSchedule,
         NeverSchedule,
@@ -45,6 +47,11 @@ if TYPE_CHECKING:
     from riverbridge.model.unique import UniqueOpts, unique_key
     from riverbridge.store.administration import JobListResult
     from riverbridge.upkeep.periodic import PeriodicJob, PeriodicJobs
+    from riverbridge.worker.events import Event, EventKind
+    from riverbridge.worker.executor import QueueConfig
+    from riverbridge.worker.job import JobCancel, JobSnooze, RunningJob, current_job
+    from riverbridge.worker.log_handler import JobLogHandler
+    from riverbridge.worker.registry import Worker, Workers, WorkHook
 
 __all__ = [
     "AsyncClient",
@@ -54,6 +61,10 @@ __all__ = [
     "ClientError",
     "ConfigurationError",
     "CronSchedule",
+    "Event",
+    "EventKind",
+    "ExponentialRetry",
+    "FixedRetry",
     "InsertHook",
     "InsertManyParams",
     "InsertMiddleware",
@@ -63,12 +74,15 @@ __all__ = [
     "InvalidRequest",
     "Job",
     "JobArgs",
+    "JobCancel",
     "JobConflict",
     "JobError",
     "JobListResult",
+    "JobLogHandler",
     "JobLost",
     "JobNotFound",
     "JobRunning",
+    "JobSnooze",
     "JobState",
     "NeverSchedule",
     "NewJob",
@@ -76,13 +90,22 @@ __all__ = [
     "PeriodicJob",
     "PeriodicJobs",
     "Queue",
+    "QueueConfig",
     "QueueNotFound",
     "RawArgs",
+    "RetryPolicy",
+    "RiverRetry",
     "RiverbridgeError",
+    "RunningJob",
     "Schedule",
     "SchemaError",
     "Unique",
     "UniqueOpts",
+    "WorkHook",
+    "Worker",
+    "WorkerError",
+    "Workers",
+    "current_job",
     "unique_key",
 ]
 
@@ -103,16 +126,23 @@ _HOMES = {
         "QueueNotFound",
         "RiverbridgeError",
         "SchemaError",
+        "WorkerError",
     ),
     "model.args": ("JobArgs", "RawArgs"),
     "model.job": ("AttemptError", "Job", "JobState"),
     "model.marks": ("Unique",),
     "model.options": ("InsertManyParams", "InsertOpts", "InsertResult", "NewJob"),
     "model.queue": ("Queue",),
+    "model.retry": ("ExponentialRetry", "FixedRetry", "RetryPolicy", "RiverRetry"),
     "model.schedule": ("CronSchedule", "NeverSchedule", "PeriodicInterval", "Schedule"),
     "model.unique": ("UniqueOpts", "unique_key"),
     "store.administration": ("JobListResult",),
     "upkeep.periodic": ("PeriodicJob", "PeriodicJobs"),
+    "worker.events": ("Event", "EventKind"),
+    "worker.executor": ("QueueConfig",),
+    "worker.job": ("JobCancel", "JobSnooze", "RunningJob", "current_job"),
+    "worker.log_handler": ("JobLogHandler",),
+    "worker.registry": ("WorkHook", "Worker", "Workers"),
 }
 
 if not TYPE_CHECKING:  # a type checker would take every name for a public one

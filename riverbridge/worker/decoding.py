@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from riverbridge.errors import InvalidJob, WorkerError
+from riverbridge.model.args import RawArgs
 from riverbridge.model.job import ClaimedJob
-from riverbridge.model.options import RawArgs
 
 Decode = Callable[[ClaimedJob], Any]
 """Raises InvalidJob, saying what does not fit."""
@@ -54,10 +53,26 @@ def _reader(args: Any, name: str) -> Callable[[str], Any]:
     if (validator := getattr(args, "__pydantic_validator__", None)) is not None:
         return validator.validate_json  # type: ignore[no-any-return]
     try:
-        return msgspec.json.Decoder(args).decode
+        unread = _unread(msgspec.inspect.type_info(args), set())
+        if unread is None:
+            return msgspec.json.Decoder(args).decode
     except (TypeError, NotImplementedError) as error:
-        hint = "" if dataclasses.is_dataclass(args) else ": use a dataclass, Struct or RawArgs, or "
-        raise WorkerError(
-            f"args: {name} cannot be read from JSON ({error}){hint or '; '}give it a classmethod "
-            "from_json(text)"
-        ) from error
+        unread = str(error)
+    raise WorkerError(
+        f"args: {name} cannot be read from JSON ({unread}): use a dataclass, msgspec.Struct, "
+        "pydantic model or RawArgs, or give the class a classmethod from_json(text)"
+    )
+
+
+def _unread(part: object, seen: set[int]) -> str | None:
+    """What of a type msgspec would not know how to read, which it else says with the first job."""
+    if isinstance(part, msgspec.inspect.CustomType):
+        return f"{part.cls.__qualname__} has no form in it"
+    if isinstance(part, list | tuple):
+        parts = list(part)
+    elif isinstance(part, msgspec.inspect.Type | msgspec.inspect.Field) and id(part) not in seen:
+        seen.add(id(part))
+        parts = [getattr(part, name) for name in part.__struct_fields__]
+    else:
+        return None
+    return next(filter(None, (_unread(each, seen) for each in parts)), None)

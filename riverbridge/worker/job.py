@@ -177,7 +177,7 @@ class RunningJob(Generic[A]):
         Raises InvalidJob for what has no form in JSON or is too large.
         """
         text = pair(OUTPUT, value)
-        size = len(text.encode())
+        size = len(text.encode()) - len(f'"{OUTPUT}":')
         if size > OUTPUT_BYTES_MAX:
             raise InvalidJob(f"output: {size} bytes of JSON; at most {OUTPUT_BYTES_MAX} are kept")
         self._note(OUTPUT, text)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from riverbridge.errors import InvalidJob
-from riverbridge.model.json_object import encode_object, object_problem
+from riverbridge.model.json_object import encoded_problem
+from riverbridge.model.json_text import encode
 
 RESERVED = "river:"
 """Keys that begin so are River's own (contract 11.2)."""
@@ -17,10 +18,10 @@ OUTPUT_BYTES_MAX = 32 << 20
 def pair(key: str, value: object) -> str:
     """`"key":value`, to be put between braces. Raises InvalidJob for what no row can hold."""
     try:
-        text = encode_object({key: value})
+        text = encode({key: value})
     except (TypeError, ValueError) as error:
         raise InvalidJob(f"{key}: has no form in JSON: {error}") from error
-    problem = object_problem(text)
+    problem = encoded_problem(text)
     if problem is not None:
         raise InvalidJob(f"{key}: {problem}")
     return text[1:-1]

@@ -51,6 +51,8 @@ class WorkHook:
 class Worker(Generic[A]):
     """Works jobs with the args `A`; subclass it as `Worker[OrderPlaced]` and `Workers.add` it."""
 
+    kind: str | None = None
+    """Where the class of the args has no attribute of that name, as dict."""
     aliases: Sequence[str] = ()
     """Further kinds it works, such as names of the past."""
 
@@ -175,6 +177,7 @@ class Workers:
         self._register(
             args,
             worker.work,
+            kind=worker.kind,
             aliases=worker.aliases,
             timeout=0 if class_.timeout is Worker.timeout else worker.timeout,
             next_retry=None if class_.next_retry is Worker.next_retry else worker.next_retry,
@@ -206,6 +209,7 @@ class Workers:
     ) -> None:
         name = getattr(function, "__qualname__", repr(function))
         is_async = _is_async(function, name)
+        kinds = self._kinds_of(args, kind, aliases, name)
         if retry is not None:
             next_retry = _by_policy(retry)
         definition = Definition(
@@ -218,7 +222,6 @@ class Workers:
             hooks=(*self._hooks, *hooks),
             middleware=tuple(_around(m, name, is_async) for m in (*middleware, *self._middleware)),
         )
-        kinds = self._kinds_of(args, kind, aliases, name)
         self._definitions.update(dict.fromkeys(kinds, definition))
 
     def _kinds_of(

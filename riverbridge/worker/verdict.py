@@ -6,6 +6,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable, Iterator
+from types import TracebackType
 from typing import Any, TypeVar
 
 from riverbridge.model.outcome import (
@@ -98,18 +99,29 @@ def _text(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    """The stack as Python prints it, from the application's first frame; its end if it is long."""
-    stack = error.__traceback__
-    while stack is not None and stack.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
-        stack = stack.tb_next
-    if stack is None:
+    """The stack as Python prints it, from the application's first frame; its end if it is long.
+
+    Of an error of our own that is, if it has one, of its cause.
+    """
+    for each in _chain(error):
+        stack = _theirs(each.__traceback__)
+        if stack is not None:
+            break
+    else:
         return ""
     try:
-        lines = traceback.format_exception(type(error), error, stack, limit=-FRAMES)
+        lines = traceback.format_exception(type(each), each, stack, limit=-FRAMES)
     except Exception:
         return ""
     encoded = "".join(lines).encode("utf-8", "backslashreplace")
     return encoded[-TRACE_LIMIT:].decode("utf-8", "ignore")
+
+
+def _theirs(stack: TracebackType | None) -> TracebackType | None:
+    """What is left without our own frames."""
+    while stack is not None and stack.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
+        stack = stack.tb_next
+    return stack
 
 
 def _handled(handler: ErrorHandler, job: RunningJob[Any], error: BaseException) -> bool:

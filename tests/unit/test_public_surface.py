@@ -17,6 +17,10 @@ PUBLIC = [
     "ClientError",
     "ConfigurationError",
     "CronSchedule",
+    "Event",
+    "EventKind",
+    "ExponentialRetry",
+    "FixedRetry",
     "InsertHook",
     "InsertManyParams",
     "InsertMiddleware",
@@ -26,12 +30,15 @@ PUBLIC = [
     "InvalidRequest",
     "Job",
     "JobArgs",
+    "JobCancel",
     "JobConflict",
     "JobError",
     "JobListResult",
+    "JobLogHandler",
     "JobLost",
     "JobNotFound",
     "JobRunning",
+    "JobSnooze",
     "JobState",
     "NeverSchedule",
     "NewJob",
@@ -39,13 +46,22 @@ PUBLIC = [
     "PeriodicJob",
     "PeriodicJobs",
     "Queue",
+    "QueueConfig",
     "QueueNotFound",
     "RawArgs",
+    "RetryPolicy",
+    "RiverRetry",
     "RiverbridgeError",
+    "RunningJob",
     "Schedule",
     "SchemaError",
     "Unique",
     "UniqueOpts",
+    "WorkHook",
+    "Worker",
+    "WorkerError",
+    "Workers",
+    "current_job",
     "unique_key",
 ]
 
@@ -83,3 +99,8 @@ def test_the_client_loads_only_what_it_needs() -> None:
     assert "psycopg" in found
     assert not found & {"sqlalchemy", "django", "asyncpg", "psycopg2", "psycopg_pool"}
     assert not found & {"boto3", "confluent_kafka", "pydantic", "starlette", "click", "rich"}
+
+
+def test_job_functions_are_written_without_a_driver() -> None:
+    found = loaded("from riverbridge import JobSnooze, RunningJob, Worker, Workers")
+    assert not found & {"psycopg", "boto3", "confluent_kafka", "pydantic", "click", "rich"}
