@@ -13,7 +13,7 @@ from riverbridge.model.outcome import Delivered, Interrupted, Outcome
 from riverbridge.worker.job import DEADLINE_EXCEEDED, Halt, RunningJob
 from riverbridge.worker.job_log import KEY as LOG
 from riverbridge.worker.loop import EventLoop
-from riverbridge.worker.registry import Definition
+from riverbridge.worker.registry import Definition, timeout_seconds
 from riverbridge.worker.steps import STEP
 from riverbridge.worker.verdict import ErrorHandler, verdict
 
@@ -28,7 +28,7 @@ class Attempt(RunningJob[Any]):
     """
 
     timeout: float | None = None
-    """What the kind says of it, once the args are decoded."""
+    """What the kind says of it, once the args are decoded: seconds, 0 for the default, or None."""
 
     began = 0.0
     ended = 0.0
@@ -76,7 +76,7 @@ class Attempt(RunningJob[Any]):
             self.args = definition.decode(self._row)
             self._decoded = True
             timeout = definition.timeout
-            self.timeout = timeout(self) if callable(timeout) else timeout
+            self.timeout = timeout_seconds(timeout(self)) if callable(timeout) else timeout
         except BaseException as error:
             return await self._left(error)
         return None

@@ -136,7 +136,7 @@ class Call:
         timeout = inside[0].timeout
         if timeout == 0:
             timeout = self._terms.timeout
-        if timeout is not None and timeout > 0:
+        if timeout:
             self._terms.watch.arm(self, timeout)
         errors = await self._called(inside)
         # What comes now may clean up in peace.

@@ -97,6 +97,7 @@ class Subscription:
         self._changed = threading.Condition()
         self._sleepers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._closed = False
+        self._dropping = False
 
     @property
     def closed(self) -> bool:
@@ -114,9 +115,13 @@ class Subscription:
                 return
             if len(self._events) < self._size:
                 self._events.append(event)
-            else:
+                self._dropping = False
+            elif not self._dropping:
+                # Once, as there may be thousands until somebody reads again.
+                self._dropping = True
                 log.warning(
-                    "an event %s was dropped: the subscription holds %d and nobody reads them",
+                    "events are dropped from here on, the first one %s: a subscription holds %d "
+                    "that nobody reads",
                     event.kind,
                     self._size,
                 )

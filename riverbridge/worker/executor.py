@@ -18,7 +18,7 @@ from riverbridge.worker.attempt import Attempt
 from riverbridge.worker.call import Call, Terms
 from riverbridge.worker.events import Events
 from riverbridge.worker.job import Halt
-from riverbridge.worker.registry import Definition, Workers
+from riverbridge.worker.registry import Definition, Workers, timeout_seconds
 from riverbridge.worker.runtime import Runtime
 from riverbridge.worker.verdict import ErrorHandler
 
@@ -69,7 +69,7 @@ class Executor:
             context=contextvars.copy_context(),
             loop=runtime.loop,
             watch=runtime.watch,
-            timeout=timeout,
+            timeout=timeout_seconds(timeout),
             handler=error_handler,
             done=self._done,
             free=self._free,
@@ -89,9 +89,10 @@ class Executor:
         return self._workers.kinds()
 
     def room(self) -> int:
-        """How many jobs it would start now."""
+        """How many jobs it would start now; none once it is to stop."""
         with self._lock:
-            return max(0, self._slots - sum(len(call.attempts) for call in self._waiting))
+            waiting = sum(len(call.attempts) for call in self._waiting)
+            return 0 if self._stopped else max(0, self._slots - waiting)
 
     def take(self, batch: Batch) -> None:
         """Start on the jobs that have no outcome yet; answers come as their functions return."""

@@ -91,13 +91,14 @@ class EventLoop:
             except BaseException:
                 # A task that a job function left behind raised SystemExit or the like.
                 log.exception("the event loop of the job functions was thrown out of and goes on")
-        self._end()
 
-    def _end(self) -> None:
-        tasks = asyncio.all_tasks(self.asyncio)
-        for task in tasks:
-            task.cancel()
         with contextlib.suppress(BaseException):
-            self.asyncio.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-            self.asyncio.run_until_complete(self.asyncio.shutdown_asyncgens())
+            self.asyncio.run_until_complete(self._end())
         self.asyncio.close()
+
+    async def _end(self) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self.asyncio.shutdown_asyncgens()

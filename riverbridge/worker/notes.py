@@ -19,9 +19,11 @@ def pair(key: str, value: object) -> str:
     """`"key":value`, to be put between braces. Raises InvalidJob for what no row can hold."""
     try:
         text = encode({key: value})
+    except UnicodeEncodeError as error:
+        raise InvalidJob(f"{key!r}: holds half a surrogate pair: send whole characters") from error
     except (TypeError, ValueError) as error:
-        raise InvalidJob(f"{key}: has no form in JSON: {error}") from error
+        raise InvalidJob(f"{key!r}: has no form in JSON: {error}") from error
     problem = encoded_problem(text)
     if problem is not None:
-        raise InvalidJob(f"{key}: {problem}")
+        raise InvalidJob(f"{key!r}: {problem}")
     return text[1:-1]

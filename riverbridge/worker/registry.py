@@ -217,7 +217,7 @@ class Workers:
             is_async=is_async,
             many=many,
             decode=decoder(args),
-            timeout=timeout,
+            timeout=timeout if callable(timeout) else timeout_seconds(timeout),
             next_retry=next_retry,
             hooks=(*self._hooks, *hooks),
             middleware=tuple(_around(m, name, is_async) for m in (*middleware, *self._middleware)),
@@ -261,6 +261,17 @@ UNKNOWN = Definition(
     middleware=(),
 )
 """What River does with a kind that nobody works: an ordinary error, in these words (9.2)."""
+
+
+def timeout_seconds(given: float | None) -> float | None:
+    """A timeout as users give it; -1 is none. Raises WorkerError for what is not one."""
+    if given is None or given == -1:
+        return None
+    if not isinstance(given, int | float) or not given >= 0:
+        raise WorkerError(
+            f"timeout: {given!r} is out of range: use seconds, 0 for the client's, or -1 for none"
+        )
+    return given
 
 
 def _args_of(class_: type[Any]) -> Any:

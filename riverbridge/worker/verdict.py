@@ -64,7 +64,7 @@ def verdict(
     if halt is Halt.STOPPED and _found(asyncio.CancelledError, error) is not None:
         return Interrupted(notes)
     text, trace = _text(error), _trace(error)
-    log.warning("%r failed: %s", job, text, exc_info=error)
+    log.warning("%r failed: %s", job, text, exc_info=error if trace else None)
     if handler is not None and _handled(handler, job, error):
         return Cancelled(text, trace, notes)
     return Retry(text, trace=trace, delay=_delay(job, next_retry), metadata=notes)

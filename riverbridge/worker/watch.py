@@ -26,6 +26,9 @@ STUCK_AFTER = 10.0
 
 NEVER = float("inf")
 
+LONGEST = 3600.0
+"""Seconds without a look, as a lock cannot be waited for for centuries."""
+
 FRAMES = 15
 """The innermost frames that are logged of a stuck job."""
 
@@ -104,8 +107,9 @@ class Watch:
         with self._lock:
             self._next = min((call.deadline for call in self._armed), default=NEVER)
             while not self._stopped and (left := self._next - time.monotonic()) > 0:
-                self._wake.wait(None if left == NEVER else left)
-            return [call for call in self._armed if call.deadline <= self._next]
+                self._wake.wait(min(left, LONGEST))
+            now = time.monotonic()
+            return [call for call in self._armed if call.deadline <= now]
 
     def _overdue(self, call: Call) -> None:
         if not call.timed_out:
@@ -121,16 +125,25 @@ class Watch:
                 call.stuck += 1
                 self._stuck += 1
                 total = self._stuck
-            stack = _stack(call.thread)
             log.warning(
-                "%r does not come back from its function; it stands here:\n%s", attempt, stack
+                "%r does not come back from its function; %s stands here:\n%s",
+                attempt,
+                "the event loop" if call.definition.is_async else "its thread",
+                _stack(call.thread),
             )
-            stuck = StuckJob(attempt.id, attempt.kind, attempt.queue, total)
-            if self._on_stuck is not None and self._on_stuck(stuck) is True:
+            if self._handled(StuckJob(attempt.id, attempt.kind, attempt.queue, total)):
                 call.free()
+
+    def _handled(self, job: StuckJob) -> bool:
+        """Whether its slot is to be freed."""
+        try:
+            return self._on_stuck is not None and self._on_stuck(job) is True
+        except BaseException:
+            log.exception("the handler of stuck jobs failed")
+            return False
 
 
 def _stack(thread: int) -> str:
-    """Where a thread stands now; that of the event loop may stand in another function."""
+    """Where a thread stands now."""
     frame = sys._current_frames().get(thread)
     return "" if frame is None else "".join(traceback.format_stack(frame, FRAMES))

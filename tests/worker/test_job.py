@@ -122,8 +122,8 @@ def test_what_is_recorded_is_kept_whatever_comes_of_it(
     ("key", "value", "message"),
     [
         ("river:log", 1, "those with 'river:' are River's own"),
-        ("a", {1, object()}, "a: has no form in JSON"),
-        ("a", float("nan"), "a: has no form in JSON"),
+        ("a", {1, object()}, "'a': has no form in JSON"),
+        ("a", float("nan"), "'a': has no form in JSON"),
         ("a", "\x00", "holds a NUL"),
         ("a", "\ud800", "half a surrogate pair"),
         ("a\x00", 1, "holds a NUL"),

@@ -111,7 +111,7 @@ def test_any_error_is_a_failed_attempt_and_no_harm_to_others(
     assert "in fails\n" in failed.trace
     assert "riverbridge/worker" not in failed.trace, "it begins with the function"
     assert rest == [Delivered(), Delivered()]
-    assert shop.executor.room() == 100
+    eventually(lambda: shop.executor.room() == 100)
 
 
 def test_what_a_task_left_behind_raises_does_not_end_the_loop(
@@ -317,7 +317,7 @@ class TestSlots:
         runtime.loop.call(loop_gate.set)
         assert answered(one) + answered(other) == [Delivered()] * 10
         assert peak == 3
-        assert shop.executor.room() == 3
+        eventually(lambda: shop.executor.room() == 3)
 
     def test_slow_jobs_hold_up_no_quick_ones(self, runtime: Runtime) -> None:
         release = threading.Event()
@@ -338,6 +338,24 @@ class TestSlots:
         for n in range(20):
             assert shop.one(job(id=n)) == Delivered()
         assert 1 <= len(seen) <= 3
+
+    def test_where_no_more_threads_are_allowed_jobs_wait(
+        self, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def start(thread: threading.Thread) -> None:
+            if made:
+                raise RuntimeError("can't start new thread")
+            made.append(thread)
+            make(thread)
+
+        made: list[threading.Thread] = []
+        make = threading.Thread.start
+        monkeypatch.setattr(threading.Thread, "start", start)
+        shop = shop_of(runtime, lambda job: None)
+        for _ in range(2):
+            assert shop.work(*(job(id=n) for n in range(5))) == [Delivered()] * 5
+        assert len(made) == 1
+        assert "wait for one of 1" in caplog.text
 
     def test_a_job_that_was_answered_already_is_not_called(self, runtime: Runtime) -> None:
         called: list[int] = []

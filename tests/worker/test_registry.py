@@ -274,6 +274,9 @@ REFUSED: list[tuple[str, Callable[[Workers], object]]] = [
     ("does not yield", lambda w: w.work(dict, kind="ab")(generator)),
     ("does not yield", lambda w: w.work(dict, kind="ab")(async_generator)),
     ("is not a function", lambda w: w.work(dict, kind="ab")("work")),  # type: ignore[arg-type]
+    ("timeout: -5 is out of range", lambda w: w.work(dict, kind="ab", timeout=-5)(one)),
+    ("timeout: nan is out", lambda w: w.work(dict, kind="ab", timeout=float("nan"))(one)),
+    ("timeout: '5' is out", lambda w: w.work(dict, kind="ab", timeout="5")(one)),  # type: ignore[arg-type]
     ("must be a generator function", lambda w: w.work(dict, kind="ab", middleware=[one])(one)),  # type: ignore[list-item]
     (
         "async_generator is async, and the function is not",

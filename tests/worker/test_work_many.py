@@ -15,6 +15,7 @@ from riverbridge.worker.job import JobSnooze, RunningJob, current_job
 from riverbridge.worker.registry import Workers, WorkHook
 from riverbridge.worker.runtime import Runtime
 from tests.support.jobs import job
+from tests.support.wait import eventually
 from tests.support.worker import KIND, Shop, answered
 
 Jobs = list[RunningJob[list[int]]]
@@ -46,7 +47,7 @@ def test_it_gets_what_there_is(runtime: Runtime, is_async: bool) -> None:
     shop = shop_of(runtime, in_loop if is_async else plain, max_jobs=3)
     assert shop.work(*rows(7)) == [Delivered()] * 7
     assert sorted(calls) == [[0, 1, 2], [3, 4, 5], [6]]
-    assert shop.executor.room() == 100
+    eventually(lambda: shop.executor.room() == 100)
 
 
 def test_each_job_has_its_own_outcome(runtime: Runtime) -> None:
@@ -157,4 +158,4 @@ def test_a_timeout_and_a_stop_end_the_call(runtime: Runtime, stop: bool) -> None
         for outcome in answered(batch):
             assert isinstance(outcome, Retry)
             assert outcome.error == "context deadline exceeded"
-    assert shop.executor.room() == 100
+        eventually(lambda: shop.executor.room() == 100)
