@@ -90,9 +90,7 @@ class Executor:
 
     def room(self) -> int:
         """How many jobs it would start now; none once it is to stop."""
-        with self._lock:
-            waiting = sum(len(call.attempts) for call in self._waiting)
-            return 0 if self._stopped else max(0, self._slots - waiting)
+        return 0 if self._stopped else max(0, self._slots)
 
     def take(self, batch: Batch) -> None:
         """Start on the jobs that have no outcome yet; answers come as their functions return."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -14,7 +15,7 @@ from riverbridge.worker.job import JobCancel, JobSnooze, RunningJob, current_job
 from riverbridge.worker.registry import Middleware, Worker, Workers, WorkHook
 from riverbridge.worker.runtime import Runtime
 from tests.support.jobs import job
-from tests.support.worker import KIND, Shop, notes
+from tests.support.worker import KIND, Shop, answered, notes
 
 Job = RunningJob[Any]
 told: ContextVar[str] = ContextVar("told", default="nothing")
@@ -234,6 +235,29 @@ def test_context_passes_inward(runtime: Runtime) -> None:
 
     Shop(runtime, workers, max_workers=1).work(job(id=1), job(id=2, kind="plain"))
     assert seen == ["job 1", "job 2"]
+
+
+def test_middleware_leaves_in_peace(runtime: Runtime) -> None:
+    leaving, release = threading.Event(), asyncio.Event()
+
+    async def slow(job: Job) -> AsyncIterator[None]:
+        yield
+        leaving.set()
+        await release.wait()
+        job.metadata_set("left", True)
+
+    workers = Workers(middleware=[slow])
+
+    @workers.work(dict[str, Any], kind=KIND)
+    async def quick(job: Job) -> None:
+        pass
+
+    shop = Shop(runtime, workers)
+    batch = shop.take()
+    assert leaving.wait(10)
+    shop.executor.interrupt()
+    runtime.loop.call(release.set)
+    assert [notes(outcome) for outcome in answered(batch)] == [{"left": True}]
 
 
 def test_a_timeout_is_of_the_function_alone(runtime: Runtime) -> None:

@@ -101,12 +101,14 @@ def test_a_stop_gives_the_job_back(
 def test_a_lost_batch_ends_its_functions(
     runtime: Runtime, function: Callable[[Job], object], inside: Inside
 ) -> None:
-    shop = shop_of(runtime, function, error_handler=lambda job, error: pytest.fail("was asked"))
+    handled: list[BaseException] = []
+    shop = shop_of(runtime, function, error_handler=lambda job, error: handled.append(error))
     batch = shop.take()
     inside.wait()
     batch.abandon()
     assert inside.ended.wait(10)
     eventually(lambda: shop.executor.room() == 100)
+    assert not handled, "nobody waits for what comes of it"
 
 
 def test_a_lost_job_that_came_again_is_another_one(runtime: Runtime, inside: Inside) -> None:
@@ -170,6 +172,21 @@ def test_a_timeout_that_nothing_comes_of_is_a_success(runtime: Runtime) -> None:
         assert job.cancelled.wait(10)
 
     assert shop_of(runtime, slow, options={"timeout": 0.05}).one() == Delivered()
+
+
+def test_a_cancel_after_a_timeout_counts(runtime: Runtime, inside: Inside) -> None:
+    def slow(job: Job) -> None:
+        assert job.cancelled.wait(10)
+        inside.begun.set()
+        assert inside.ended.wait(10)
+        job.raise_if_cancelled()
+
+    def halt(batch: Batch) -> None:
+        shop.executor.cancel(1)
+        inside.ended.set()
+
+    shop = shop_of(runtime, slow, options={"timeout": 0.01})
+    assert halted(shop, inside, halt) == Cancelled(REMOTELY)
 
 
 def test_a_timeout_is_not_a_stop(runtime: Runtime, inside: Inside) -> None:

@@ -154,7 +154,12 @@ def test_of_a_long_stack_the_end_is_kept(runtime: Runtime) -> None:
     assert isinstance(outcome, Retry)
     assert outcome.error == "name 'undefined' is not defined"
     assert len(outcome.trace.encode()) <= TRACE_LIMIT
+    assert outcome.trace.startswith("Traceback (most recent call last)")
     assert outcome.trace.endswith("NameError: name 'undefined' is not defined\n")
+    wordy = shop_of(runtime, raising(RuntimeError("long " * TRACE_LIMIT + "end"))).one()
+    assert isinstance(wordy, Retry)
+    assert len(wordy.trace.encode()) <= TRACE_LIMIT
+    assert wordy.trace.endswith("end\n")
 
 
 def test_args_that_do_not_fit_fail_the_attempt_before_the_function(runtime: Runtime) -> None:
