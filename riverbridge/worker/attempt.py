@@ -11,7 +11,6 @@ from riverbridge.engine.batch import Batch
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Delivered, Interrupted, Outcome
 from riverbridge.worker.job import DEADLINE_EXCEEDED, Halt, RunningJob
-from riverbridge.worker.job_log import KEY as LOG
 from riverbridge.worker.loop import EventLoop
 from riverbridge.worker.registry import Definition, timeout_seconds
 from riverbridge.worker.steps import STEP
@@ -144,15 +143,6 @@ class Attempt(RunningJob[Any]):
         except Exception as raised:
             return raised
         return error
-
-    def _noted(self) -> str | None:
-        """All that goes into the row's metadata, as the text of an object."""
-        notes = dict(self._notes or {})
-        if self._log is not None:
-            logged = self._log.appended_to(self._row.metadata, self.attempt)
-            if logged is not None:
-                notes[LOG] = logged
-        return f"{{{','.join(notes.values())}}}" if notes else None
 
     def _next_retry(self) -> float | None:
         """What the kind says of its retries, which needs the args."""

@@ -10,11 +10,12 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from riverbridge.errors import InvalidJob, WorkerError
+from riverbridge.errors import InvalidJob, JobLost, WorkerError
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.json_object import read_object
 from riverbridge.model.retry import LONGEST
 from riverbridge.model.settlement import LAST_ATTEMPT
+from riverbridge.worker.job_log import KEY as LOG
 from riverbridge.worker.job_log import JobLog
 from riverbridge.worker.loop import EventLoop
 from riverbridge.worker.notes import OUTPUT, OUTPUT_BYTES_MAX, RESERVED, pair
@@ -227,7 +228,7 @@ class RunningJob(Generic[A]):
 
         For what others must see in the table now, and for transactions that change this row: a job
         is claimed under a row lock that would block them. An async function awaits it; in a thread
-        it blocks. Raises WorkerError if the job is not ours any more.
+        it blocks. Raises JobLost if others may have the job now.
         """
         batch = self._batch
         if batch is None:
@@ -235,9 +236,14 @@ class RunningJob(Generic[A]):
 
         def check() -> None:
             if batch.abandoned:
-                raise WorkerError(f"job {self.id} is no longer held by this process")
+                raise JobLost(f"job {self.id} is not this process's any more", job_id=self.id)
 
         return self._loop.wait(batch.lease, check)
+
+    def hand_over(self) -> str:
+        """What was recorded so far, as the text of a JSON object, for who settles the row inside of
+        this function's transaction; what is recorded later is not for that."""
+        return self._noted() or "{}"
 
     def step(
         self, name: str, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
@@ -271,6 +277,15 @@ class RunningJob(Generic[A]):
         if self._notes is None:
             self._notes = {}
         self._notes[key] = text
+
+    def _noted(self) -> str | None:
+        """All that goes into the row's metadata, as the text of an object."""
+        notes = dict(self._notes or {})
+        if self._log is not None:
+            logged = self._log.appended_to(self._row.metadata, self.attempt)
+            if logged is not None:
+                notes[LOG] = logged
+        return f"{{{','.join(notes.values())}}}" if notes else None
 
     def _resumable(self) -> Steps:
         if self._steps is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from riverbridge.errors import InvalidJob, WorkerError
+from riverbridge.errors import InvalidJob, JobLost, WorkerError
 from riverbridge.model.job import JobState
 from riverbridge.model.outcome import Cancelled, Completed, Delivered, Interrupted, Retry, Snoozed
 from riverbridge.worker.job import JobCancel, JobSnooze, RunningJob, current_job
@@ -143,6 +143,19 @@ def test_what_no_row_can_hold_is_refused_where_it_is_recorded(
     assert shop_of(runtime, records).one() == Delivered()
 
 
+def test_what_was_recorded_can_be_handed_over(runtime: Runtime) -> None:
+    def completes(job: Job) -> None:
+        assert job.hand_over() == "{}"
+        job.record_output(1)
+        job.log("so far")
+        assert json.loads(job.hand_over()) == {
+            "output": 1,
+            "river:log": [{"attempt": 1, "log": "so far\n"}],
+        }
+
+    assert isinstance(shop_of(runtime, completes).one(), Completed)
+
+
 class TestLog:
     """`river:log`, which River UI shows."""
 
@@ -259,14 +272,14 @@ class TestLease:
             asked.set()
             try:
                 job.lease()
-            except WorkerError as error:
+            except JobLost as error:
                 errors.append(error)
 
         async def in_loop(job: Job) -> None:
             asked.set()
             try:
                 await job.lease()
-            except (WorkerError, asyncio.CancelledError) as error:
+            except (JobLost, asyncio.CancelledError) as error:
                 errors.append(error)
 
         shop = shop_of(runtime, in_loop if is_async else plain)
