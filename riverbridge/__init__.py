@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from riverbridge.worker.executor import QueueConfig
     from riverbridge.worker.job import JobCancel, JobSnooze, RunningJob, current_job
     from riverbridge.worker.log_handler import JobLogHandler
+    from riverbridge.worker.pool import PoolOptions, Retention, WorkerPool
     from riverbridge.worker.registry import Worker, Workers, WorkHook
 
 __all__ = [
@@ -89,10 +90,12 @@ __all__ = [
     "PeriodicInterval",
     "PeriodicJob",
     "PeriodicJobs",
+    "PoolOptions",
     "Queue",
     "QueueConfig",
     "QueueNotFound",
     "RawArgs",
+    "Retention",
     "RetryPolicy",
     "RiverRetry",
     "RiverbridgeError",
@@ -104,6 +107,7 @@ __all__ = [
     "WorkHook",
     "Worker",
     "WorkerError",
+    "WorkerPool",
     "Workers",
     "current_job",
     "unique_key",
@@ -141,6 +145,7 @@ _HOMES = {
     "worker.events": ("Event", "EventKind"),
     "worker.executor": ("QueueConfig",),
     "worker.job": ("JobCancel", "JobSnooze", "RunningJob", "current_job"),
+    "worker.pool": ("PoolOptions", "Retention", "WorkerPool"),
     "worker.log_handler": ("JobLogHandler",),
     "worker.registry": ("WorkHook", "Worker", "Workers"),
 }

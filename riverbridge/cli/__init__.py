@@ -9,6 +9,7 @@ import click
 
 _COMMANDS = {
     "run": ("riverbridge.cli.run", "Run the bridge."),
+    "work": ("riverbridge.cli.work", "Work jobs with Python functions."),
     "demo": ("riverbridge.cli.demo", "Show the whole thing on servers started for it."),
     "migrate": ("riverbridge.cli.migrate", "Create, upgrade and take down the tables."),
     "insert": ("riverbridge.cli.insert", "Insert a job."),

@@ -43,33 +43,35 @@ def run(dry_run: bool, limit: int) -> None:
     try:
         settings = service.read_settings()
     except ConfigurationError as error:
-        _refuse(error)
+        refuse(error)
     logs.configure(settings.log.format, settings.log.level)
     for warning in settings.warnings:
         click.echo(f"warning: {warning}", err=True)
     if settings.ignored:
         click.echo(f"ignored, as Kubernetes sets them: {', '.join(settings.ignored)}", err=True)
     stop = threading.Event()
-    _stop_on_signals(stop)
+    stop_on_signals(stop)
     try:
         if dry_run:
             service.dry_run(settings, limit, click.echo)
         else:
             service.run(settings, stop)
     except ConfigurationError as error:
-        _refuse(error)
+        refuse(error)
     except psycopg.Error as error:
         click.echo(f"DATABASE_URL: {' '.join(str(error).split())}", err=True)
         sys.exit(FAILED)
 
 
-def _refuse(error: ConfigurationError) -> NoReturn:
+def refuse(error: ConfigurationError) -> NoReturn:
+    """Say what is wrong and end."""
     for problem in error.problems:
         click.echo(problem, err=True)
     sys.exit(WRONG_CONFIGURATION)
 
 
-def _stop_on_signals(stop: threading.Event) -> None:
+def stop_on_signals(stop: threading.Event) -> None:
+    """Set `stop` at the first SIGTERM or Ctrl-C, end at the second."""
     asked = False
 
     def handle(_number: int, _frame: FrameType | None) -> None:

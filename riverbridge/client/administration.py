@@ -133,8 +133,8 @@ class JobAdministration(ABC):
         """Complete the job of the function that calls this, with the caller's own changes or not
         at all (contract 10). What it recorded so far goes into its row too.
 
-        Give the job a row of its own first, by `lease()`; without that this may wait as long as the
-        worker's `hold`. Raises JobLost if others have the job: then the caller must roll back.
+        Give the job a row of its own first, by its `lease()`: until then it reads `available`.
+        Raises JobLost if it is not at work in this attempt: then the caller must roll back.
         """
         return self._perform_tx(tx, _completing(job, self._schema))
 

@@ -39,6 +39,8 @@ class Batch:
         """A taker that wants to know sets this before it answers."""
         self.on_abandoned: Callable[[], None] | None = None
         """The same: others may have these jobs now, so what still runs is to be ended."""
+        self.handed_over: set[int] = set()
+        """Ids of jobs whose functions may have settled their leases themselves."""
         self._outcomes: list[Outcome | None] = [None] * len(jobs)
         self._open = len(jobs)
         self._lock = threading.Lock()

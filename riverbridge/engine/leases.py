@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -123,15 +123,23 @@ class LeaseBook:
             telemetry.outcomes.add(
                 1, {"route": feed.name, "outcome": type(outcome).__name__.lower()}
             )
-        settled = self._write(connection, feed, rows)
+        handed_over = out.batch.handed_over
+        settled = self._write(connection, feed, rows, handed_over) | handed_over
         if out.batch.on_settled is not None:
             told = ((out.leases[place].job, outcome) for place, outcome in ready)
             out.batch.on_settled([(job, outcome) for job, outcome in told if job.id in settled])
 
     def _write(
-        self, connection: Connection, feed: Feed, rows: list[tuple[Lease, Settlement]]
+        self,
+        connection: Connection,
+        feed: Feed,
+        rows: list[tuple[Lease, Settlement]],
+        handed_over: Collection[int] = (),
     ) -> set[int]:
-        """Write what is still ours; returns the ids that were settled."""
+        """Write what is still ours; returns the ids that were settled.
+
+        handed_over: ids that are no surprise if they are not ours.
+        """
         started = time.monotonic()
         ours: set[int] = set()
 
@@ -150,7 +158,7 @@ class LeaseBook:
             self._aside.add(lease.job.id, feed, reason)
             self._stuck[lease.job.id] = (feed, lease, row)
         self._held.difference_update({lease.job.id for lease, _ in rows} - self._stuck.keys())
-        strayed = len(missed) - len(held)
+        strayed = len(missed.keys() - held - set(handed_over))
         if strayed:
             log.warning(
                 "route %s: %d leases were no longer ours (rescued, cancelled or deleted meanwhile) "

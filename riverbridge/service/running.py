@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
 
 from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -26,7 +25,7 @@ from riverbridge.engine.identity import VERSION, client_id, crashed_before, proc
 from riverbridge.engine.lane import Limits
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
-from riverbridge.service.wiring import make_feeds, make_routes, make_sink, source_name
+from riverbridge.service.wiring import kept, make_feeds, make_routes, make_sink, source_name
 from riverbridge.settings import Settings
 from riverbridge.sinks.base import Sink
 from riverbridge.store.database import connector, first_connection
@@ -157,9 +156,9 @@ class Bridge:
     def _make_leader(self) -> Leader:
         keep, schema = self.settings.retention, self.settings.db_schema
         cleaner = Cleaner(
-            completed=_keep(keep.completed),
-            cancelled=_keep(keep.cancelled),
-            discarded=_keep(keep.discarded),
+            completed=kept(keep.completed),
+            cancelled=kept(keep.cancelled),
+            discarded=kept(keep.discarded),
             schema=schema,
         )
         return Leader(
@@ -264,7 +263,3 @@ def _close(outlets: Iterable[Outlet]) -> None:
     until = time.monotonic() + CLOSE
     for thread in closing:
         thread.join(max(0.0, until - time.monotonic()))
-
-
-def _keep(seconds: float | None) -> timedelta | None:
-    return None if seconds is None or seconds < 0 else timedelta(seconds=seconds)

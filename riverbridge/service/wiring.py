@@ -151,3 +151,8 @@ def source_name(connection: Connection, settings: Settings) -> str:
     ).fetchone()
     assert row is not None
     return f"river/{row[0]}/{row[1]}/{row[2]}"
+
+
+def kept(seconds: float | None) -> timedelta | None:
+    """How long finished jobs stay; None for ever, which a setting below 0 means too."""
+    return None if seconds is None or seconds < 0 else timedelta(seconds=seconds)

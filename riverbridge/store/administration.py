@@ -213,7 +213,7 @@ def job_complete(id: int, *, attempt: int, metadata: str, schema: str | None) ->
             found = yield from job_get(id, schema=schema)
             raise JobLost(
                 f"job {id} is {found.state} at attempt {found.attempt}, not running at attempt "
-                f"{attempt}: it was taken from its function, which must roll back",
+                f"{attempt}: it has no lease, or was taken from its function, which must roll back",
                 job_id=id,
             )
         return read_job(rows[0][0])

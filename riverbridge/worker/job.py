@@ -243,6 +243,8 @@ class RunningJob(Generic[A]):
     def hand_over(self) -> str:
         """What was recorded so far, as the text of a JSON object, for who settles the row inside of
         this function's transaction; what is recorded later is not for that."""
+        if self._batch is not None:
+            self._batch.handed_over.add(self.id)
         return self._noted() or "{}"
 
     def step(

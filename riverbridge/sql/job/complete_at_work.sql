@@ -1,6 +1,5 @@
--- Completes a job inside the transaction of its own function (contract 10, JobCompleteTx), if it still
--- is the attempt that the function was called for. While its lane holds the row under the claim's
--- lock, this waits until the lane has given the job a row of its own.
+-- Completes a leased job inside the transaction of its own function (contract 10, JobCompleteTx), if it
+-- still is the attempt that the function was called for.
 UPDATE /* schema */river_job AS job
 SET state = 'completed',
     finalized_at = statement_timestamp(),
