@@ -87,6 +87,7 @@ class Lane:
         self._leases = LeaseBook(table, aside)
         self._guarded = dict.fromkeys(paces, limits.guarded)
         self._turn: Feed | None = None
+        self._to_hand = 0
         self._connection: Connection | None = None
         self.progress = time.monotonic()
         """When this lane last went round (time.monotonic): readiness watches it."""
@@ -142,12 +143,20 @@ class Lane:
             finally:
                 # Also after an error: a feed that is never handed back would be lost to all lanes.
                 self._claimed(full=False)
+                self._handed(feed, self._to_hand)
 
-    def _claimed(self, *, full: bool) -> None:
+    def _claimed(self, *, full: bool, jobs: int = 0) -> None:
         """Hand the feed back to the waker, once per turn: others may claim from it now."""
         if self._turn is not None:
-            self._waker.claimed(self._turn, full=full)
+            self._waker.claimed(self._turn, full=full, jobs=jobs)
             self._turn = None
+            self._to_hand = jobs
+
+    def _handed(self, feed: Feed, jobs: int) -> None:
+        """The taker has so many of the claimed jobs, and counts them itself."""
+        if jobs:
+            self._waker.handed(feed, jobs)
+            self._to_hand -= jobs
 
     def _drain(self, until: float) -> None:
         try:
@@ -195,6 +204,7 @@ class Lane:
         if to_lease:
             # Only now: the leases are committed, and a crash from here on is charged to them.
             feed.taker.take(slow)
+            self._handed(feed, len(to_lease))
         if guarded:
             self._guarded[feed] -= len(jobs)
         if alone:
@@ -208,6 +218,7 @@ class Lane:
         """Hand over under the row locks; what is answered in time is settled, the rest leased."""
         claimed = time.monotonic()
         feed.taker.take(batch)
+        self._handed(feed, len(batch.jobs))
         ahead = self._settle_ahead(connection, feed, batch)
         batch.wait(self._limits.hold - (time.monotonic() - began))
         telemetry.deliver_seconds.record(time.monotonic() - claimed, {"route": feed.name})
@@ -231,7 +242,8 @@ class Lane:
             limit=limit,
             byte_budget=self._byte_budget,
         )
-        self._claimed(full=pace.claimed(jobs, limit=limit, full_look=full_look))
+        more = pace.claimed(jobs, limit=limit, full_look=full_look)
+        self._claimed(full=more, jobs=len(jobs))
         if jobs:
             labels = {"route": feed.name}
             telemetry.claim_seconds.record(time.monotonic() - began, labels)

@@ -29,7 +29,7 @@ NEVER = float("inf")
 class _Turn:
     """What the waker knows of one feed; times are of the waker's clock."""
 
-    __slots__ = ("claiming", "due", "feed", "follow_ups", "full", "last")
+    __slots__ = ("claimed", "claiming", "due", "feed", "follow_ups", "full", "last")
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed
@@ -37,6 +37,8 @@ class _Turn:
         self.last = -1.0
         self.full = False
         self.claiming = False
+        self.claimed = 0
+        """Jobs on their way to the taker, which does not count them yet."""
         self.follow_ups: list[float] = []
 
     def start(self) -> float:
@@ -94,7 +96,7 @@ class Waker:
                 )
                 start = NEVER if turn is None else turn.start()
                 if turn is not None and start <= now:
-                    room = turn.feed.taker.room()
+                    room = turn.feed.taker.room() - turn.claimed
                     if room > 0:
                         turn.claiming = True
                         turn.due = NEVER
@@ -107,14 +109,18 @@ class Waker:
                 self._wake.wait(min(start, until) - now)
             return None
 
-    def claimed(self, feed: Feed, *, full: bool) -> None:
-        """The claim begun by `next` has ended; `full` if there may well be more."""
+    def claimed(self, feed: Feed, *, full: bool, jobs: int = 0) -> None:
+        """The claim begun by `next` has ended; `full` if there may well be more.
+
+        jobs: so many are to be handed to the taker; say so by `handed`.
+        """
         with self._wake:
             turn = self._turns.get(feed)
             if turn is None:
                 return
             now = self._clock()
             turn.claiming = False
+            turn.claimed += jobs
             turn.full = full
             if full:
                 due = now
@@ -126,6 +132,13 @@ class Waker:
             # Also if it is due only later: who waits now began while the feed was out, and knows no
             # time for it; the lane that calls this may be busy for as long as `hold`.
             self._wake.notify()
+
+    def handed(self, feed: Feed, jobs: int) -> None:
+        """So many claimed jobs are with the taker now, or nobody's any more."""
+        with self._wake:
+            turn = self._turns.get(feed)
+            if turn is not None:
+                turn.claimed -= jobs
 
     def defer(self, feed: Feed, seconds: float) -> None:
         """Leave `feed` alone for a while: its taker just handed jobs back."""

@@ -259,3 +259,16 @@ def test_resume_wakes_lanes() -> None:
     waker.resume("*")
     thread.join(5)
     assert got == [(a, 1000)]
+
+
+def test_what_is_on_its_way_to_the_taker_takes_room(clock: Clock) -> None:
+    one = feed()
+    waker = Waker([one], clock=clock)
+    assert waker.next(0) == (one, 1000)
+    waker.claimed(one, full=True, jobs=400)
+    assert waker.next(0) == (one, 600)
+    waker.claimed(one, full=True, jobs=600)
+    assert waker.next(0) is None
+    waker.handed(one, 400)
+    clock.now += CLOSED
+    assert waker.next(0) == (one, 400)
