@@ -360,6 +360,24 @@ def test_what_another_client_left_running_is_rescued(scene: Scene) -> None:
         assert scene.state(unknown) == "running"
 
 
+def test_a_leader_leaves_alone_what_a_python_process_is_at(scene: Scene) -> None:
+    with working(scene, PoolOptions(hold=0.1, elections=False)):
+        slow, left = scene.insert("wait"), scene.insert("return", queue="other")
+        scene.ends(slow, "running")
+        scene.look.execute(
+            "UPDATE river_job SET state = 'running', attempt = 1, attempted_by = '{go}',"
+            " attempted_at = now() - interval '1 hour' WHERE id = %s",
+            [left],
+        )
+        leading = PoolOptions(rescue_after=timedelta(seconds=0.1))
+        with WorkerPool(scene.dsn, scene.workers, {"idle": QueueConfig(1)}, leading):
+            scene.ends(left, "retryable", within=20)
+        assert scene.state(slow) == "running"
+        scene.let_go.set()
+        assert scene.ends(slow, "completed")["attempt"] == 1
+        assert scene.begun.count(slow) == 1
+
+
 def test_after_a_crash_jobs_are_leased_before_they_run(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,7 @@
 -- River's search for stuck jobs (contract 3.9). A cancel mark counts as River's rescuer reads it: any
 -- value but null and Go's zero time. Nothing is cast, and an instant that Python cannot hold is passed
--- over, so that no single row can spoil the search.
+-- over, so that no single row can spoil the search. What a process of ours has is its own to finish,
+-- however long that takes, and once it is silent its fellows see to it.
 SELECT
     id,
     kind,
@@ -21,5 +22,9 @@ WHERE
     AND id > %(after_id)s::bigint
     AND attempted_at < now() - %(after)s::interval
     AND attempted_at > '0001-01-02 00:00:00Z'
+    AND NOT EXISTS (
+        SELECT FROM /* schema */riverbridge_process AS process
+        WHERE process.id = attempted_by[array_length(attempted_by, 1)]
+    )
 ORDER BY id
 LIMIT %(limit)s::bigint
