@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from riverbridge.bench import mock_kafka, pgbench, trickle
 from riverbridge.bench.bridge import HIGH, LOW, Measured
@@ -18,15 +18,23 @@ def text(measured: Measured) -> str:
     return "\n".join([*_conditions(measured), "", *_backlog(measured), "", *_trickle(measured)])
 
 
-def _conditions(measured: Measured) -> Iterator[str]:
-    server = dict(measured.server)
-    load = ", ".join(f"{value:.1f}" for value in measured.load)
+def conditions(
+    server: Mapping[str, str], indexes: Sequence[str], load: Sequence[float], sharing: str
+) -> Iterator[str]:
+    """What a bench ran on. sharing: who shares the cores."""
+    settings = dict(server)
     yield (
-        f"Postgres {server.pop('version')}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores shared by server, client and broker; load before: {load}"
+        f"Postgres {settings.pop('version')}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores shared by {sharing}; "
+        f"load before: {', '.join(f'{value:.1f}' for value in load)}"
     )
-    yield "  " + ", ".join(f"{name} = {value}" for name, value in server.items())
-    yield f"  stock indexes: {', '.join(measured.indexes)}"
+    yield "  " + ", ".join(f"{name} = {value}" for name, value in settings.items())
+    yield f"  stock indexes: {', '.join(indexes)}"
+
+
+def _conditions(measured: Measured) -> Iterator[str]:
+    sharing = "server, client and broker"
+    yield from conditions(measured.server, measured.indexes, measured.load, sharing)
     yield (
         f"librdkafka's mock cluster, {mock_kafka.BROKERS} brokers in a process of their own, "
         "acks=all"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +18,7 @@ FAILED = 1
 
 @click.group()
 def bench() -> None:
-    """Measure the bridge on this machine.
+    """Measure the bridge and the clients on this machine.
 
     Everything is started on loopback and shares the cores, so that ratios mean more than rates.
     """
@@ -49,32 +52,47 @@ def bridge(jobs: int, rounds: int, seconds: float, as_json: bool) -> None:
 
     Starts a Postgres 18 with fsync on and librdkafka's mock cluster; needs pgbench.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from riverbridge.bench.bridge import measure, steps
     from riverbridge.bench.report import text
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    try:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
-            task = shown.add_task("starting", total=steps(rounds))
+    with _reporting(steps(rounds)) as progress:
+        measured = measure(jobs=jobs, rounds=rounds, seconds=seconds, progress=progress)
+    click.echo(text(measured))
+    if as_json:
+        click.echo(json.dumps(measured.figures()))
 
-            def progress(what: str) -> None:
-                advance = 0 if shown.tasks[0].description == "starting" else 1
-                shown.update(task, description=what, advance=advance)
 
-            measured = measure(jobs=jobs, rounds=rounds, seconds=seconds, progress=progress)
-            shown.update(task, description="done", advance=1)
-    except RiverbridgeError as error:
-        click.echo(str(error), err=True)
-        sys.exit(FAILED)
+@bench.command()
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1000),
+    default=20_000,
+    show_default=True,
+    help="Jobs per run; of single inserts a tenth.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=7,
+    show_default=True,
+    help="Rounds, interleaved.",
+)
+@click.option(
+    "--river-go",
+    type=click.Path(path_type=Path),
+    help="tests/interop/worker, built. By default it is built from this checkout.",
+)
+@click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
+def insert(jobs: int, rounds: int, river_go: Path | None, as_json: bool) -> None:
+    """The insert clients beside River's own, in Go and in Python (riverqueue).
+
+    Starts a Postgres 18 with fsync on; needs Go, and riverqueue with SQLAlchemy.
+    """
+    from riverbridge.bench.insert import measure, steps
+    from riverbridge.bench.insert_report import text
+
+    with _reporting(steps(rounds)) as progress:
+        measured = measure(jobs=jobs, rounds=rounds, river_go=river_go, progress=progress)
     click.echo(text(measured))
     if as_json:
         click.echo(json.dumps(measured.figures()))
@@ -91,3 +109,31 @@ def sqs(messages: int, rounds: int, threads: int, as_json: bool) -> None:
 
     found: dict[str, Any] = main(rounds=rounds, messages=messages, threads=threads)
     click.echo(json.dumps(found, indent=None if as_json else 2))
+
+
+@contextmanager
+def _reporting(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, moved by what it yields. Ends the command where a bench cannot go on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    try:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+            task = shown.add_task("starting", total=total)
+
+            def progress(what: str) -> None:
+                advance = 0 if shown.tasks[0].description == "starting" else 1
+                shown.update(task, description=what, advance=advance)
+
+            yield progress
+            shown.update(task, description="done", advance=1)
+    except RiverbridgeError as error:
+        click.echo(str(error), err=True)
+        sys.exit(FAILED)

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"os"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -10,12 +13,12 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// batch is how many jobs one call inserts, and how many come before what is timed.
+// batch is how many jobs one call inserts.
 const batch = 1000
 
-// insert prints the seconds that the calls took, without the making of the jobs. What comes first is
-// not timed: connections, plans, and the first pages of the table.
-func insert(ctx context.Context, pool *pgxpool.Pool, method string, rows int) error {
+// insert reads a number a line, inserts so many jobs, and prints the seconds that the calls took,
+// without the making of the jobs.
+func insert(ctx context.Context, pool *pgxpool.Pool, method string) error {
 	client, err := client(pool, &river.Config{})
 	if err != nil {
 		return err
@@ -39,19 +42,28 @@ func insert(ctx context.Context, pool *pgxpool.Pool, method string, rows int) er
 	default:
 		return fmt.Errorf("unknown method %q", method)
 	}
-	took := time.Duration(0)
-	for first := 0; first < batch+rows; first += size {
-		jobs := make([]river.InsertManyParams, min(size, batch+rows-first))
-		for place := range jobs {
-			jobs[place].Args = order(first + place)
-		}
-		began := time.Now()
-		if err := call(jobs); err != nil {
+	number := 0
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		count, err := strconv.Atoi(lines.Text())
+		if err != nil {
 			return err
 		}
-		if first >= batch {
+		took := time.Duration(0)
+		for last := number + count; number < last; {
+			jobs := make([]river.InsertManyParams, min(size, last-number))
+			for place := range jobs {
+				jobs[place].Args = order(number)
+				number++
+			}
+			began := time.Now()
+			if err := call(jobs); err != nil {
+				return err
+			}
 			took += time.Since(began)
 		}
+		if err := print(map[string]any{"seconds": took.Seconds()}); err != nil {
+			return err
+		}
 	}
-	return print(map[string]any{"seconds": took.Seconds()})
+	return nil
 }

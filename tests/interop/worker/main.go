@@ -1,8 +1,9 @@
 // Command worker is River itself where Python inserts: it works what was inserted, and it inserts
 // the same jobs as fast as it can, to be compared with.
 //
-//	worker work   DSN QUEUE            work a queue, a line of JSON per job, until stdin ends
-//	worker insert DSN METHOD ROWS      insert 1,000 jobs, then time ROWS; METHOD is many, fast or single
+//	worker work   DSN QUEUE      work a queue, a line of JSON per job, until stdin ends
+//	worker insert DSN METHOD     insert, timed, as many jobs as each line of stdin says, by METHOD:
+//	                             many, fast or single
 package main
 
 import (
@@ -11,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,7 +22,7 @@ import (
 )
 
 func main() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -31,25 +31,18 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) < 3 {
-		return fmt.Errorf("usage: worker work DSN QUEUE | worker insert DSN METHOD ROWS")
+	commands := map[string]func(context.Context, *pgxpool.Pool, string) error{
+		"work": work, "insert": insert,
+	}
+	if len(args) != 3 || commands[args[0]] == nil {
+		return fmt.Errorf("usage: worker work DSN QUEUE | worker insert DSN METHOD")
 	}
 	pool, err := pgxpool.New(ctx, args[1])
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	switch {
-	case args[0] == "work":
-		return work(ctx, pool, args[2])
-	case args[0] == "insert" && len(args) == 4:
-		rows, err := strconv.Atoi(args[3])
-		if err != nil {
-			return err
-		}
-		return insert(ctx, pool, args[2], rows)
-	}
-	return fmt.Errorf("unknown command: %q", args)
+	return commands[args[0]](ctx, pool, args[2])
 }
 
 // client makes a client that inserts, or works if config names queues and workers.
