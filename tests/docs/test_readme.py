@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from riverbridge.bench.go_program import build
 from riverbridge.embedded.broker import Broker
 from riverbridge.embedded.process import free_port
 from riverbridge.errors import PartMissing
@@ -81,7 +82,8 @@ def test_the_go_program_of_the_readme_inserts_into_the_outbox(
 ) -> None:
     (shown,) = [block.text for block in blocks(README) if block.language == "go"]
     assert shown == (GO / "main.go").read_text(encoding="utf-8")
-    program = build(tmp_path / "insert")
+    with part("go"):
+        program = build(tmp_path / "insert", GO)
     env = os.environ | {"DATABASE_URL": url(database)}
     subprocess.run([program], env=env, timeout=60, check=True)
     with database.connect() as connection:
@@ -90,15 +92,3 @@ def test_the_go_program_of_the_readme_inserts_into_the_outbox(
         ).fetchall()
     args = {"order_id": 42, "customer": "ann"}
     assert rows == [("order.placed", "outbox", "available", args, None)]
-
-
-def build(target: Path) -> Path:
-    with part("go"):
-        go = shutil.which("go")
-        if go is None:
-            raise PartMissing("Go is not on the PATH; install Go 1.25 or newer")
-        had = subprocess.run([go, "mod", "download"], cwd=GO, capture_output=True, timeout=300)
-        if had.returncode:
-            raise PartMissing(f"River's Go modules could not be had: {had.stderr.decode().strip()}")
-    subprocess.run([go, "build", "-o", target, "."], cwd=GO, check=True, timeout=300)
-    return target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from riverbridge.errors import PartMissing
+from riverbridge.bench.go_program import build
 from tests.support.database import Database
 from tests.support.parts import part
 
@@ -57,28 +56,10 @@ class River:
         return [str(self._program), command, self._dsn, self._schema, *map(str, args)]
 
 
-def build(target: Path, source: Path = SOURCE) -> Path:
-    """Build the program in `source`. Raises PartMissing without Go or River's modules."""
-    go = shutil.which("go")
-    if go is None:
-        raise PartMissing("Go is not on the PATH; install Go 1.25 or newer")
-    download = subprocess.run(
-        [go, "mod", "download"], cwd=source, capture_output=True, text=True, timeout=300
-    )
-    if download.returncode:
-        raise PartMissing(f"River's Go modules could not be had: {download.stderr.strip()}")
-    done = subprocess.run(
-        [go, "build", "-o", str(target), "."], cwd=source, capture_output=True, text=True,
-        timeout=500,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return target
-
-
 @pytest.fixture(scope="session")
 def river_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with part("go"):
-        return build(tmp_path_factory.mktemp("bridge") / "bridge")
+        return build(tmp_path_factory.mktemp("bridge") / "bridge", SOURCE)
 
 
 @pytest.fixture

@@ -17,12 +17,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from riverbridge.bench.go_program import build
 from riverbridge.embedded.broker import Broker
 from riverbridge.embedded.postgres import Postgres
 from riverbridge.model.outcome import Delivered, Outcome
 from riverbridge.sinks.base import Message, Sink
 from riverbridge.sinks.kafka import KafkaSink
-from tests.interop.conftest import River, build
+from tests.interop.conftest import SOURCE, River
 from tests.support.bridge import job_id, running_bridge
 from tests.support.database import Database, build_template, new_name
 from tests.support.wait import eventually
@@ -83,7 +84,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, Postgres() as server, Broker() as broker:
         name = new_name("latency")
         database = Database(name, server.create_database(name, build_template(server)), server)
-        river = River(build(Path(scratch) / "bridge"), database)
+        river = River(build(Path(scratch) / "bridge", SOURCE), database)
         measured = measure(river, database, broker, chosen.rate, chosen.seconds)
     print(f"Go inserts {chosen.rate} jobs/s for {chosen.seconds} s; milliseconds")
     for what, took in measured.items():

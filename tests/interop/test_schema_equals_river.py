@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from riverbridge.bench.go_program import build
 from riverbridge.embedded.postgres import find_postgres
 from riverbridge.errors import PartMissing
 from riverbridge.sql.migrations import MAIN, migrations
@@ -64,15 +64,8 @@ class River:
 
 @pytest.fixture(scope="module")
 def river(tmp_path_factory: pytest.TempPathFactory) -> River:
-    program = tmp_path_factory.mktemp("river") / "migrator"
     with part("go"):
-        go = shutil.which("go")
-        if go is None:
-            raise PartMissing("go is not on PATH: install it from your distribution")
-    build = [go, "build", "-o", str(program), "."]
-    done = subprocess.run(build, cwd=SOURCE, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr
-    return River(program)
+        return River(build(tmp_path_factory.mktemp("river") / "migrator", SOURCE))
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from riverbridge import InsertOpts, InvalidJob, JobState, RawArgs, Unique, UniqueOpts, unique_key
+from riverbridge.bench.go_program import build
 from riverbridge.model.json_text import encode
 from riverbridge.model.marks import unique_paths
 from riverbridge.model.options import new_job
-from tests.interop.conftest import build
 from tests.support.json_values import finite, texts
 from tests.support.parts import part
 

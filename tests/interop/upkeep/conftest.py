@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from riverbridge.errors import PartMissing
+from riverbridge.bench.go_program import build
 from tests.support.database import Database
 from tests.support.parts import part
 
@@ -46,20 +45,7 @@ class Oracle:
 @pytest.fixture(scope="session")
 def oracle_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with part("go"):
-        return _build(tmp_path_factory.mktemp("upkeep") / "upkeep")
-
-
-def _build(target: Path) -> Path:
-    go = shutil.which("go")
-    if go is None:
-        raise PartMissing("Go is not on the PATH; install Go 1.25 or newer")
-    download = subprocess.run(
-        [go, "mod", "download"], cwd=SOURCE, capture_output=True, text=True, timeout=300
-    )
-    if download.returncode:
-        raise PartMissing(f"River's Go modules could not be had: {download.stderr.strip()}")
-    subprocess.run([go, "build", "-o", str(target), "."], cwd=SOURCE, check=True, timeout=300)
-    return target
+        return build(tmp_path_factory.mktemp("upkeep") / "upkeep", SOURCE)
 
 
 @pytest.fixture
