@@ -19,7 +19,7 @@ from riverbridge.model.job import Job, JobState
 from riverbridge.model.json_object import read_object
 from riverbridge.model.options import InsertResult, NewJob
 from riverbridge.sql import statement
-from riverbridge.store.exchange import Copy, Exchange, Query
+from riverbridge.store.exchange import Copy, Exchange, Query, Rows
 from riverbridge.store.rows import read_job
 
 CHUNK = 1000
@@ -73,7 +73,7 @@ def insert_many(
             results.extend([InsertResult(read_job(text), skipped) for text, skipped in rows])
         else:
             rows = yield Query("job/insert", parameters, schema)
-            results.extend([InsertResult(_job(row)) for row in rows])
+            results.extend(_results(chunk, rows))
     if len(first) == len(jobs):
         return results
     of_key = {job.unique_key: result.job for job, result in zip(first, results, strict=True)}
@@ -179,27 +179,27 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
-_STATES = {state.value: state for state in JobState}
-
-
-def _job(row: tuple[Any, ...]) -> Job:
-    id_, state, attempt, max_attempts, kind, queue, priority, args, metadata, tags, *instants = row
-    created_at, scheduled_at = instants
-    # By position and in the order of `Job`: by name would cost as much as all the rest.
-    return Job(
-        id_,
-        _STATES[state],
-        attempt,
-        max_attempts,
-        kind,
-        queue,
-        priority,
-        read_object(args),
-        read_object(metadata),
-        tags,
-        created_at.replace(tzinfo=UTC),
-        scheduled_at.replace(tzinfo=UTC),
-    )
+def _results(jobs: Sequence[NewJob], rows: Rows) -> Iterator[InsertResult]:
+    """Of a new row that is not unique only its id and instant are the database's to say."""
+    for job, (id_, instant) in zip(jobs, rows, strict=True):
+        created_at = instant.replace(tzinfo=UTC)
+        # By position and in the order of `Job`: by name would cost as much as all the rest.
+        yield InsertResult(
+            Job(
+                id_,
+                job.state,
+                0,
+                job.max_attempts,
+                job.kind,
+                job.queue,
+                job.priority,
+                read_object(job.args),
+                read_object(job.metadata),
+                list(job.tags),
+                created_at,
+                job.scheduled_at or created_at,
+            )
+        )
 
 
 def database_now(connection: psycopg.Connection[Any]) -> datetime:

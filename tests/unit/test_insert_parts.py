@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from riverbridge.client.adapters import style
@@ -33,7 +35,7 @@ def test_a_statement_has_so_many_bytes_but_always_a_job(monkeypatch: pytest.Monk
 def test_each_queue_is_announced_in_the_first_statement_only() -> None:
     exchange = insert.insert_many(jobs(*[20] * 1001), queues=["a", "b"])
     first = next(exchange)
-    second = exchange.send([])
+    second = exchange.send([(number, datetime(2026, 1, 2)) for number in range(1000)])
     assert [query.parameters["queues"] for query in (first, second)] == ['["a","b"]', "[]"]
 
 

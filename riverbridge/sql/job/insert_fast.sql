@@ -11,12 +11,12 @@ WITH announced AS MATERIALIZED (
         kind, args, max_attempts, priority, queue, state, created_at, scheduled_at, tags, metadata,
         unique_key, unique_states
     )
-    SELECT kind, args, max_attempts, priority, queue, state::/* schema */river_job_state,
+    SELECT kind, args::jsonb, max_attempts, priority, queue, state::/* schema */river_job_state,
            now(), coalesce(scheduled_at, now()), tags, metadata,
            decode(unique_key, 'base64'), unique_states::bit(8)
     FROM announced,
          ROWS FROM (json_to_recordset(%(jobs)s::text::json) AS (
-             kind text, args jsonb, max_attempts smallint, priority smallint, queue text, state text,
+             kind text, args text, max_attempts smallint, priority smallint, queue text, state text,
              scheduled_at timestamptz, tags text[], metadata jsonb, unique_key text, unique_states int
          )) WITH ORDINALITY AS given (
              kind, args, max_attempts, priority, queue, state, scheduled_at, tags, metadata,
