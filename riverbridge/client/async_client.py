@@ -12,8 +12,15 @@ from riverbridge.client.administration import AsyncJobAdministration
 from riverbridge.client.announcing import Announcements
 from riverbridge.client.batch import AsyncInsertMiddleware, InsertHook, Preparation, around, only
 from riverbridge.errors import ClientError
+from riverbridge.model.args import JobArgs
 from riverbridge.model.names import check_schema_name
-from riverbridge.model.options import InsertOpts, InsertResult, NewJob, either_opts
+from riverbridge.model.options import (
+    InsertManyParams,
+    InsertOpts,
+    InsertResult,
+    NewJob,
+    either_opts,
+)
 from riverbridge.store.exchange import Exchange, carry_out_async
 from riverbridge.store.insert import insert_many, insert_many_fast, statements
 
@@ -55,7 +62,7 @@ class AsyncClient(AsyncJobAdministration):
 
     async def insert(
         self,
-        args: object,
+        args: JobArgs,
         opts: InsertOpts | None = None,
         *,
         insert_opts: InsertOpts | None = None,
@@ -67,7 +74,7 @@ class AsyncClient(AsyncJobAdministration):
     async def insert_tx(
         self,
         tx: object,
-        args: object,
+        args: JobArgs,
         opts: InsertOpts | None = None,
         *,
         insert_opts: InsertOpts | None = None,
@@ -76,19 +83,23 @@ class AsyncClient(AsyncJobAdministration):
         job = self._preparation.job(args, either_opts(opts, insert_opts))
         return only(await self._inserted(insert_many, [job], tx))
 
-    async def insert_many(self, jobs: Sequence[object]) -> list[InsertResult]:
+    async def insert_many(self, jobs: Sequence[JobArgs | InsertManyParams]) -> list[InsertResult]:
         """Insert `jobs`, each args or InsertManyParams: all of them or none."""
         return await self._inserted(insert_many, self._preparation.jobs(jobs))
 
-    async def insert_many_tx(self, tx: object, jobs: Sequence[object]) -> list[InsertResult]:
+    async def insert_many_tx(
+        self, tx: object, jobs: Sequence[JobArgs | InsertManyParams]
+    ) -> list[InsertResult]:
         """As `insert_many`, in the transaction open on `tx`."""
         return await self._inserted(insert_many, self._preparation.jobs(jobs), tx)
 
-    async def insert_many_fast(self, jobs: Sequence[object]) -> int:
+    async def insert_many_fast(self, jobs: Sequence[JobArgs | InsertManyParams]) -> int:
         """As `insert_many`, but without the rows: how many jobs were inserted."""
         return await self._inserted(insert_many_fast, self._preparation.jobs(jobs))
 
-    async def insert_many_fast_tx(self, tx: object, jobs: Sequence[object]) -> int:
+    async def insert_many_fast_tx(
+        self, tx: object, jobs: Sequence[JobArgs | InsertManyParams]
+    ) -> int:
         """As `insert_many_fast`, in the transaction open on `tx`."""
         return await self._inserted(insert_many_fast, self._preparation.jobs(jobs), tx)
 

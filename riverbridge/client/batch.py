@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 from riverbridge.errors import ClientError, InvalidJob
+from riverbridge.model.args import JobArgs
 from riverbridge.model.options import (
     InsertManyParams,
     InsertOpts,
@@ -57,11 +58,11 @@ class Preparation:
         self._defaults = defaults
         self._hooks = tuple(hooks)
 
-    def job(self, args: object, opts: InsertOpts | None) -> NewJob:
+    def job(self, args: JobArgs, opts: InsertOpts | None) -> NewJob:
         """The row for one job. Raises InvalidJob."""
         return new_job(args, opts, defaults=self._defaults)
 
-    def jobs(self, jobs: Sequence[object]) -> list[NewJob]:
+    def jobs(self, jobs: Sequence[JobArgs | InsertManyParams]) -> list[NewJob]:
         """The rows for `jobs`, each args or InsertManyParams. Raises InvalidJob."""
         if not jobs:
             raise InvalidJob("no jobs to insert: give at least one")

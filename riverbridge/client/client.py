@@ -16,8 +16,15 @@ from riverbridge.client.administration import JobAdministration
 from riverbridge.client.announcing import Announcements
 from riverbridge.client.batch import InsertHook, InsertMiddleware, Preparation, around, only
 from riverbridge.errors import ClientError
+from riverbridge.model.args import JobArgs
 from riverbridge.model.names import check_schema_name
-from riverbridge.model.options import InsertOpts, InsertResult, NewJob, either_opts
+from riverbridge.model.options import (
+    InsertManyParams,
+    InsertOpts,
+    InsertResult,
+    NewJob,
+    either_opts,
+)
 from riverbridge.store.exchange import Exchange, carry_out
 from riverbridge.store.insert import insert_many, insert_many_fast, statements
 
@@ -77,7 +84,7 @@ class Client(JobAdministration):
 
     def insert(
         self,
-        args: object,
+        args: JobArgs,
         opts: InsertOpts | None = None,
         *,
         insert_opts: InsertOpts | None = None,
@@ -89,7 +96,7 @@ class Client(JobAdministration):
     def insert_tx(
         self,
         tx: object,
-        args: object,
+        args: JobArgs,
         opts: InsertOpts | None = None,
         *,
         insert_opts: InsertOpts | None = None,
@@ -98,7 +105,7 @@ class Client(JobAdministration):
         job = self._preparation.job(args, either_opts(opts, insert_opts))
         return only(self._inserted(insert_many, [job], tx))
 
-    def insert_many(self, jobs: Sequence[object]) -> list[InsertResult]:
+    def insert_many(self, jobs: Sequence[JobArgs | InsertManyParams]) -> list[InsertResult]:
         """Insert `jobs`, each args or InsertManyParams: all of them or none.
 
         Results come in the order of `jobs`. A unique job that is there already is not inserted: its
@@ -107,11 +114,13 @@ class Client(JobAdministration):
         """
         return self._inserted(insert_many, self._preparation.jobs(jobs))
 
-    def insert_many_tx(self, tx: object, jobs: Sequence[object]) -> list[InsertResult]:
+    def insert_many_tx(
+        self, tx: object, jobs: Sequence[JobArgs | InsertManyParams]
+    ) -> list[InsertResult]:
         """As `insert_many`, in the transaction open on `tx`."""
         return self._inserted(insert_many, self._preparation.jobs(jobs), tx)
 
-    def insert_many_fast(self, jobs: Sequence[object]) -> int:
+    def insert_many_fast(self, jobs: Sequence[JobArgs | InsertManyParams]) -> int:
         """As `insert_many`, but without the rows: how many jobs were inserted.
 
         Jobs of which none is unique are sent by COPY. Where some are, those that are there already
@@ -119,7 +128,7 @@ class Client(JobAdministration):
         """
         return self._inserted(insert_many_fast, self._preparation.jobs(jobs))
 
-    def insert_many_fast_tx(self, tx: object, jobs: Sequence[object]) -> int:
+    def insert_many_fast_tx(self, tx: object, jobs: Sequence[JobArgs | InsertManyParams]) -> int:
         """As `insert_many_fast`, in the transaction open on `tx`."""
         return self._inserted(insert_many_fast, self._preparation.jobs(jobs), tx)
 

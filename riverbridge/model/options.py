@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from riverbridge.errors import InvalidJob
-from riverbridge.model.args import kind_and_json
+from riverbridge.model.args import JobArgs, kind_and_json
 from riverbridge.model.job import Job, JobState
 from riverbridge.model.json_object import encoded_problem, object_problem
 from riverbridge.model.json_text import encode
@@ -56,7 +56,7 @@ _SHARED = ("max_attempts", "priority", "queue", "scheduled_at", "tags")
 class InsertManyParams:
     """One job of many: its args and its options, which `insert_opts` is another name for."""
 
-    args: object
+    args: JobArgs
     opts: InsertOpts | None = None
     insert_opts: InsertOpts | None = dataclasses.field(default=None, repr=False)
 

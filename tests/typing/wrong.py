@@ -9,6 +9,10 @@ from riverbridge import AsyncClient, Client, InsertOpts, UniqueOpts
 from tests.typing.right import OrderPlaced
 
 
+def args_without_a_kind(client: Client) -> None:
+    client.insert({"order_id": 1})  # type: ignore[arg-type]
+
+
 def options_that_are_not_options(client: Client) -> None:
     client.insert(OrderPlaced(1), {"queue": "mail"})  # type: ignore[arg-type]
 
