@@ -13,15 +13,19 @@ WITH announced AS MATERIALIZED (
     )
     SELECT kind, args::jsonb, max_attempts, priority, queue, state::/* schema */river_job_state,
            now(), coalesce(scheduled_at, now()), tags, metadata,
-           decode(unique_key, 'base64'), unique_states::bit(8)
+           decode(nullif(unique_key, ''), 'base64'), unique_states::bit(8)
     FROM announced,
-         ROWS FROM (json_to_recordset(%(jobs)s::text::json) AS (
-             kind text, args text, max_attempts smallint, priority smallint, queue text, state text,
-             scheduled_at timestamptz, tags text[], metadata jsonb, unique_key text, unique_states int
-         )) WITH ORDINALITY AS given (
-             kind, args, max_attempts, priority, queue, state, scheduled_at, tags, metadata,
-             unique_key, unique_states, position
-         )
+         ROWS FROM (
+             string_to_table(%(args)s::text, chr(10)), string_to_table(%(options)s::text, ','),
+             string_to_table(%(keys)s::text, ',')
+         ) WITH ORDINALITY AS given (args, number, unique_key, position)
+         JOIN ROWS FROM (json_to_recordset(%(distinct)s::text::json) AS (
+             kind text, max_attempts smallint, priority smallint, queue text, state text,
+             scheduled_at timestamptz, tags text[], metadata jsonb, unique_states int
+         )) WITH ORDINALITY AS options (
+             kind, max_attempts, priority, queue, state, scheduled_at, tags, metadata,
+             unique_states, number
+         ) ON options.number = given.number::bigint
     ORDER BY position
     ON CONFLICT (unique_key)
         WHERE unique_key IS NOT NULL AND unique_states IS NOT NULL
