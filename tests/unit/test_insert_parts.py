@@ -54,7 +54,7 @@ def test_parameters_are_numbered_as_asyncpg_has_it() -> None:
     sql, names = style.numbered("job/insert", "S")
     assert names == ("schema", "queues", "args", "options", "distinct")
     assert "coalesce($1::text, current_schema())" in sql
-    assert "json_to_recordset($3::text::json)" in sql
+    assert "json_to_recordset($5::text::json)" in sql
     assert 'INSERT INTO "S".river_job' in sql
     assert "%(" not in sql
     assert "_%'" in style.numbered("queue/strangers", None)[0]
