@@ -17,7 +17,7 @@ from riverbridge.bench import pgbench
 from riverbridge.bench.drain import Drained, drain
 from riverbridge.bench.ground import Ground
 from riverbridge.bench.mock_kafka import mock_kafka
-from riverbridge.bench.trickle import Trickled, cost, latency
+from riverbridge.bench.trickle import Trickled, cost, latency, timed_bridge
 from riverbridge.bench.usage import require_proc
 
 LOW, HIGH = 200, 2000
@@ -110,9 +110,9 @@ def measure(*, jobs: int, rounds: int, seconds: float, progress: Progress) -> Me
                 progress(f"round {number + 1} of {rounds}: {what}")
                 run()
         progress(f"{LOW} jobs a second for {seconds:g} s")
-        found.low = latency(ground, servers, LOW, seconds)
+        found.low = latency(ground, timed_bridge(servers), LOW, seconds)
         progress(f"{HIGH} jobs a second for {seconds:g} s")
-        found.high = cost(ground, servers, HIGH, seconds)
+        found.high = cost(ground, timed_bridge(servers), HIGH, seconds)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -44,6 +44,10 @@ FROM generate_series(1::bigint, %(jobs)s) AS n
 """  # noqa: S608 - constants of this module
 
 
+Fill = Callable[[str, int], None]
+"""Makes a queue's tables in the database of a DSN, and puts so many jobs into them."""
+
+
 class BenchFailed(RiverbridgeError):
     """A run that did not do its work, so that its figures would mean nothing."""
 
@@ -57,7 +61,7 @@ class Ground:
     def __init__(self) -> None:
         self.server = Postgres(major=18, settings=SETTINGS)
         self._numbers = itertools.count(1)
-        self._templates: dict[int, str] = {}
+        self._templates: dict[tuple[Fill, int], str] = {}
 
     def __enter__(self) -> Self:
         self.server.start()
@@ -72,10 +76,13 @@ class Ground:
         self.server.stop()
 
     @contextmanager
-    def database(self, jobs: int) -> Iterator[str]:
-        """The DSN of a fresh database with a backlog of `jobs`, dropped with the block."""
+    def database(self, jobs: int, fill: Fill | None = None) -> Iterator[str]:
+        """The DSN of a fresh database with a backlog of `jobs`, dropped with the block.
+
+        fill: instead of `fill_river`; called once for each number of jobs.
+        """
         name = f"run_{next(self._numbers)}"
-        dsn = self.server.create_database(name, self._template(jobs))
+        dsn = self.server.create_database(name, self._template(jobs, fill or fill_river))
         try:
             with connect(self.server.dsn()) as connection:
                 connection.execute("CHECKPOINT")
@@ -94,24 +101,29 @@ class Ground:
 
     def indexes(self) -> list[str]:
         """The indexes of river_job, as River's migrations left them."""
-        with connect(self.server.dsn(self._template(0))) as connection:
+        with connect(self.server.dsn(self._template(0, fill_river))) as connection:
             rows = connection.execute(
                 "SELECT indexname FROM pg_indexes WHERE tablename = 'river_job' ORDER BY 1"
             ).fetchall()
         return [name for (name,) in rows]
 
-    def _template(self, jobs: int) -> str:
-        if jobs not in self._templates:
-            name = f"template_{jobs}"
+    def _template(self, jobs: int, fill: Fill) -> str:
+        if (fill, jobs) not in self._templates:
+            name = f"template_{len(self._templates)}"
             dsn = self.server.create_database(name)
-            Migrator(dsn, line="main").up()
-            Migrator(dsn, line="riverbridge").up()
+            fill(dsn, jobs)
             with connect(dsn) as connection:
-                parameters = {"jobs": jobs, "kind": KIND, "queue": QUEUE}
-                connection.execute(_BACKLOG, parameters)
                 connection.execute("VACUUM (ANALYZE)")
-            self._templates[jobs] = name
-        return self._templates[jobs]
+            self._templates[fill, jobs] = name
+        return self._templates[fill, jobs]
+
+
+def fill_river(dsn: str, jobs: int) -> None:
+    """River's stock schema and ours, and jobs that became due a millisecond apart, an hour ago."""
+    Migrator(dsn, line="main").up()
+    Migrator(dsn, line="riverbridge").up()
+    with connect(dsn) as connection:
+        connection.execute(_BACKLOG, {"jobs": jobs, "kind": KIND, "queue": QUEUE})
 
 
 def connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from riverbridge.bench.insert import PAIRS, SINGLES, Measured
 from riverbridge.bench.insert_run import BATCH
-from riverbridge.bench.report import conditions
+from riverbridge.bench.report import conditions, spread
 
 _CALLS = {
     "riverbridge many": "riverbridge insert_many",
@@ -33,12 +32,7 @@ def _table(measured: Measured) -> Iterator[str]:
         f"single inserts one in {SINGLES}, each committed. Median of {rounds} rounds [range]"
     )
     for run, rates in measured.rates.items():
-        yield f"  {_CALLS[run]:34}{_spread(rates, 9, ',.0f')} rows/s"
+        yield f"  {_CALLS[run]:34}{spread(rates, 9, ',.0f')} rows/s"
     for name, (ours, other) in PAIRS.items():
         label = f"{_CALLS[ours]} / {_CALLS[other]}"
-        yield f"  {label:62}{_spread(measured.ratios(name), 6, '.2f')}"
-
-
-def _spread(values: Sequence[float], width: int, form: str) -> str:
-    middle = f"{statistics.median(values):{form}}"
-    return f"{middle:>{width}}  [{min(values):{form}}-{max(values):{form}}]"
+        yield f"  {label:62}{spread(measured.ratios(name), 6, '.2f')}"

@@ -32,6 +32,12 @@ def conditions(
     yield f"  stock indexes: {', '.join(indexes)}"
 
 
+def spread(values: Sequence[float], width: int, form: str) -> str:
+    """Their median, right-aligned, and their range."""
+    middle = f"{statistics.median(values):{form}}"
+    return f"{middle:>{width}}  [{min(values):{form}}-{max(values):{form}}]"
+
+
 def _conditions(measured: Measured) -> Iterator[str]:
     sharing = "server, client and broker"
     yield from conditions(measured.server, measured.indexes, measured.load, sharing)
@@ -57,9 +63,7 @@ def _backlog(measured: Measured) -> Iterator[str]:
         ("ratio_to_river_sql", "the bridge / River's SQL"),
         ("delete_ratio_to_ceiling", "deleting: the bridge / its SQL"),
     ):
-        values = measured.ratios()[name]
-        middle = statistics.median(values)
-        yield f"  {label:34}{middle:9.2f}  [{min(values):.2f}-{max(values):.2f}]"
+        yield f"  {label:34}{spread(measured.ratios()[name], 9, '.2f')}"
     yield _drained("the bridge, per job", measured.engine)
     yield _drained("deleting, per job", measured.engine_delete)
 
@@ -82,8 +86,7 @@ def _trickle(measured: Measured) -> Iterator[str]:
 
 
 def _rates(label: str, rates: Sequence[float]) -> str:
-    middle = statistics.median(rates)
-    return f"  {label:34}{middle:9,.0f}  [{min(rates):,.0f}-{max(rates):,.0f}] jobs/s"
+    return f"  {label:34}{spread(rates, 9, ',.0f')} jobs/s"
 
 
 def _drained(label: str, runs: Sequence[Drained]) -> str:

@@ -1,4 +1,4 @@
-"""The bridge in a process of its own, set up as a user would: by the environment alone."""
+"""What is measured, in a process of its own; the bridge is set up by the environment alone."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import riverbridge
 from riverbridge.bench.ground import QUEUE
 from riverbridge.embedded.process import ChildProcess, free_port, plain_environment
 
-RUN = ("-c", "from riverbridge.cli import main; main()", "run")
-"""What `riverbridge run` is to the interpreter, from a source tree too."""
+RUN = (sys.executable, "-c", "from riverbridge.cli import main; main()", "run")
+"""What `riverbridge run` is, from a source tree too."""
+
+PYTHONPATH = str(Path(riverbridge.__file__).parents[1])
 
 
 def environment(dsn: str, servers: str, *, on_success: str) -> dict[str, str]:
     """The settings of the measured bridge; all else is as it comes."""
     return plain_environment(
-        PYTHONPATH=str(Path(riverbridge.__file__).parents[1]),
+        PYTHONPATH=PYTHONPATH,
         DATABASE_URL=dsn,
         RIVERBRIDGE_SINKS__EVENTS__TYPE="kafka",
         RIVERBRIDGE_SINKS__EVENTS__BOOTSTRAP_SERVERS=servers,
@@ -35,17 +37,15 @@ def environment(dsn: str, servers: str, *, on_success: str) -> dict[str, str]:
 
 @contextmanager
 def running(
-    program: Sequence[str], env: dict[str, str], ready: Callable[[], bool]
+    command: Sequence[str], env: dict[str, str], ready: Callable[[], bool]
 ) -> Iterator[ChildProcess]:
-    """`program` of this interpreter, once it is `ready`; stopped cleanly with the block.
+    """The process of `command`, once it is `ready`; stopped cleanly with the block.
 
     It runs in an empty directory, so that no .env and no riverbridge.toml has a say. Raises
     ServerFailed with its last output.
     """
     with tempfile.TemporaryDirectory(prefix="riverbridge-bench-") as home:
-        child = ChildProcess(
-            [sys.executable, *program], log=Path(home) / "log", cwd=Path(home), env=env
-        )
+        child = ChildProcess(command, log=Path(home) / "log", cwd=Path(home), env=env)
         child.start(ready, within=30.0)
         try:
             yield child

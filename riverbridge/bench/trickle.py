@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,15 @@ from typing import Any
 
 import psycopg
 
-from riverbridge.bench.ground import BenchFailed, Ground, connect, waiting
+from riverbridge.bench.ground import BenchFailed, Ground, check_all_done, connect, waiting
 from riverbridge.bench.inserter import NAME, burst
 from riverbridge.bench.pgbench import find_pgbench
 from riverbridge.bench.service import environment, running
 from riverbridge.bench.usage import cpu_seconds, server_cpu_seconds
+
+Program = Callable[[str, Path], tuple[Sequence[str], dict[str, str]]]
+"""Given a DSN and a file: the command and the environment of a process that settles jobs, and that,
+when it is stopped, has written to the file the id of each and its time (time.monotonic)."""
 
 CLIENTS = 4
 """Connections that insert at the higher rate: one alone does not reach it."""
@@ -62,8 +66,18 @@ BURST = 10
 """Jobs per transaction where many are inserted."""
 
 
-def latency(ground: Ground, servers: str, rate: float, seconds: float) -> Trickled:
-    """One inserter, one job per transaction; from the return of COMMIT to the delivery report."""
+def timed_bridge(servers: str) -> Program:
+    """The bridge to Kafka; it notes the delivery reports."""
+
+    def program(dsn: str, file: Path) -> tuple[Sequence[str], dict[str, str]]:
+        command = [sys.executable, "-m", "riverbridge.bench.timed", str(file)]
+        return command, environment(dsn, servers, on_success="complete")
+
+    return program
+
+
+def latency(ground: Ground, program: Program, rate: float, seconds: float) -> Trickled:
+    """One inserter, one job per transaction; from the return of COMMIT to what `program` notes."""
     with (
         tempfile.TemporaryDirectory(prefix="riverbridge-bench-") as home,
         ground.database(0) as dsn,
@@ -71,18 +85,19 @@ def latency(ground: Ground, servers: str, rate: float, seconds: float) -> Trickl
         file = Path(home) / "committed"
         inserter = ["riverbridge.bench.inserter", dsn, str(rate), str(seconds), str(file)]
         command = [sys.executable, "-m", *inserter]
-        trickled, delivered = _trickle(ground, dsn, servers, command, seconds)
+        trickled, delivered = _trickle(ground, dsn, program, command, seconds)
         committed = _read(file)
         if committed.keys() != delivered.keys():
             raise BenchFailed(
                 f"{len(committed)} jobs were committed, {len(delivered)} delivered; "
                 f"{len(committed.keys() ^ delivered.keys())} ids are only in one of these"
             )
+        check_all_done(dsn, len(committed), deleted=False)
         late = [(delivered[id_] - at) * 1000 for id_, at in committed.items()]
         return dataclasses.replace(trickled, late_ms=late)
 
 
-def cost(ground: Ground, servers: str, rate: float, seconds: float) -> Trickled:
+def cost(ground: Ground, program: Program, rate: float, seconds: float) -> Trickled:
     """The same at a rate beyond one connection, `BURST` jobs per transaction, sent by pgbench.
 
     Postgres commits transactions that announce one after the other, so one job per transaction
@@ -100,18 +115,16 @@ def cost(ground: Ground, servers: str, rate: float, seconds: float) -> Trickled:
             f"--client={CLIENTS}", f"--rate={rate / BURST:g}", f"--time={max(1, round(seconds))}",
             f"--file={script}", f"{dsn}?application_name={NAME.replace(' ', '%20')}",
         ]  # fmt: skip
-        return _trickle(ground, dsn, servers, command, seconds)[0]
+        return _trickle(ground, dsn, program, command, seconds)[0]
 
 
 def _trickle(
-    ground: Ground, dsn: str, servers: str, command: Sequence[str], seconds: float
+    ground: Ground, dsn: str, program: Program, command: Sequence[str], seconds: float
 ) -> tuple[Trickled, dict[str, float]]:
-    """Run an inserter beside a bridge; what it cost, and when each job was delivered."""
+    """Run an inserter beside a program; what that cost, and when it noted each job."""
     with tempfile.TemporaryDirectory(prefix="riverbridge-bench-") as home, connect(dsn) as watch:
         file = Path(home) / "delivered"
-        program = ("-m", "riverbridge.bench.timed", str(file))
-        env = environment(dsn, servers, on_success="complete")
-        with running(program, env, lambda: _listens(watch)) as bridge:
+        with running(*program(dsn, file), lambda: _listens(watch)) as bridge:
             with _inserting(command, seconds) as process:
                 backends = _backends(watch, process)
                 time.sleep(seconds / 8)
@@ -187,9 +200,11 @@ def _listens(watch: psycopg.Connection[tuple[Any, ...]]) -> bool:
 
 
 def _read(path: Path) -> dict[str, float]:
-    """Ids and times; of an id that is there twice, the first."""
+    """Ids and times. Raises BenchFailed for an id that is there twice."""
     found: dict[str, float] = {}
     for line in path.read_text().splitlines():
         id_, at = line.split()
-        found.setdefault(id_, float(at))
+        if id_ in found:
+            raise BenchFailed(f"job {id_} came twice")
+        found[id_] = float(at)
     return found
