@@ -1,9 +1,11 @@
 // Command worker is River itself where Python inserts: it works what was inserted, and it inserts
-// the same jobs as fast as it can, to be compared with.
+// and works the same jobs as fast as it can, to be compared with.
 //
 //	worker work   DSN QUEUE      work a queue, a line of JSON per job, until stdin ends
 //	worker insert DSN METHOD     insert, timed, as many jobs as each line of stdin says, by METHOD:
 //	                             many, fast or single
+//	worker drain  DSN FILE QUEUE CLIENTS WORKERS
+//	                             work a backlog until SIGTERM, then write the number of calls to FILE
 package main
 
 import (
@@ -34,8 +36,12 @@ func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, *pgxpool.Pool, string) error{
 		"work": work, "insert": insert,
 	}
+	if len(args) == 6 && args[0] == "drain" {
+		return drain(ctx, args[1], args[2], args[3], args[4], args[5])
+	}
 	if len(args) != 3 || commands[args[0]] == nil {
-		return fmt.Errorf("usage: worker work DSN QUEUE | worker insert DSN METHOD")
+		return fmt.Errorf("usage: worker work DSN QUEUE | worker insert DSN METHOD | " +
+			"worker drain DSN FILE QUEUE CLIENTS WORKERS")
 	}
 	pool, err := pgxpool.New(ctx, args[1])
 	if err != nil {
