@@ -2,11 +2,13 @@
 # ARGS goes to the command: make demo ARGS=--help
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow unit check bench docs test-postgres-matrix interop test-deploy \
+.PHONY: help demo test test-slow unit check bench bench-peers docs test-postgres-matrix interop test-deploy \
 	test-image lock format clean
 
-find_python = for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
-	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; p=; done
+# Called with the least minor version: p is a Python of it, or empty. pyenv's need not be chosen.
+find_python = for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 \
+	$(wildcard $(HOME)/.pyenv/versions/3.*/bin/python); do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, $(1)))' 2>/dev/null && break; p=; done
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,6 +17,7 @@ DEMO := $(VENV)/.demo-ready
 DEV := $(VENV)/.dev-ready
 MATRIX := $(VENV)/.matrix-ready
 DEPLOY := $(VENV)/.deploy-ready
+PEERS := pgqueuer procrastinate oban
 
 comma := ,
 SERVERS := postgres or kafka or real_kafka or sqs or go or deploy
@@ -26,7 +29,7 @@ help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 $(BIN)/python:
-	@$(find_python); test -n "$$p" || { echo "Python 3.11 or newer is needed: set PYTHON"; exit 1; }; \
+	@$(call find_python,11); test -n "$$p" || { echo "Python 3.11 or newer is needed: set PYTHON"; exit 1; }; \
 	echo "Setting up $(VENV) with $$p"; "$$p" -m venv $(VENV)
 
 $(DEMO): requirements/demo.txt pyproject.toml | $(BIN)/python
@@ -73,8 +76,18 @@ format: $(DEV) ## Rewrite the code as `check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(DEMO) ## Measure the bridge on this machine
+bench: $(DEMO) ## Measure the bridge on this machine; `riverbridge bench` has more
 	$(BIN)/riverbridge bench bridge $(ARGS)
+
+# Each with a venv of its own; oban, which needs a newer Python than the others, comes last.
+bench-peers: $(PEERS:%=$(VENV)/peers/%/.ready) ## Install the queues `riverbridge bench work` compares with
+
+$(VENV)/peers/%/.ready: requirements/peer-%.txt
+	@$(call find_python,$(if $(filter oban,$*),12,11)); \
+	test -n "$$p" || { echo "$* needs a newer Python: set PYTHON"; exit 1; }; \
+	echo "Setting up $(@D) with $$p"; "$$p" -m venv --clear $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
 
 docs: $(DEV) ## Write the configuration reference anew and check all pages
 	$(BIN)/python -m riverbridge.settings > $(VENV)/configuration.md
@@ -105,6 +118,9 @@ lock: ## Renew the locked versions in requirements/
 	$(COMPILE) requirements/deploy.in -c requirements/dev.txt -o requirements/deploy.txt
 	$(COMPILE) requirements/helm.in --no-deps -o requirements/helm.txt
 	$(COMPILE) requirements/matrix.in -c requirements/dev.txt -o requirements/matrix.txt
+	$(COMPILE) requirements/peer-pgqueuer.in -o requirements/peer-pgqueuer.txt
+	$(COMPILE) requirements/peer-procrastinate.in -o requirements/peer-procrastinate.txt
+	$(subst 3.11,3.12,$(COMPILE)) requirements/peer-oban.in -o requirements/peer-oban.txt
 	$(COMPILE) riverbridge/embedded/ministack.in -o riverbridge/embedded/ministack.txt
 
 clean: ## Remove what make has set up here
