@@ -18,7 +18,7 @@ FAILED = 1
 
 @click.group()
 def bench() -> None:
-    """Measure the bridge and the clients on this machine.
+    """Measure the bridge, the clients and the worker on this machine.
 
     Everything is started on loopback and shares the cores, so that ratios mean more than rates.
     """
@@ -93,6 +93,73 @@ def insert(jobs: int, rounds: int, river_go: Path | None, as_json: bool) -> None
 
     with _reporting(steps(rounds)) as progress:
         measured = measure(jobs=jobs, rounds=rounds, river_go=river_go, progress=progress)
+    click.echo(text(measured))
+    if as_json:
+        click.echo(json.dumps(measured.figures()))
+
+
+@bench.command()
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=2000),
+    default=100_000,
+    show_default=True,
+    help="Jobs per backlog; of slow queues a quarter (oban) or a twentieth (procrastinate).",
+)
+@click.option(
+    "--slow-jobs",
+    type=click.IntRange(min=100),
+    default=3000,
+    show_default=True,
+    help="Jobs per backlog of jobs that take 2 s, 500 at once.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Rounds, interleaved.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=2),
+    default=60.0,
+    show_default=True,
+    help="How long jobs come one by one.",
+)
+@click.option("--sweep", is_flag=True, help="Find the best settings of the other queues first.")
+@click.option(
+    "--river-go",
+    type=click.Path(path_type=Path),
+    help="tests/interop/worker, built. By default it is built from this checkout.",
+)
+@click.option(
+    "--peers",
+    type=click.Path(path_type=Path),
+    help="Where the other queues are installed. By default where `make bench-peers` puts them.",
+)
+@click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
+def work(
+    jobs: int,
+    slow_jobs: int,
+    rounds: int,
+    seconds: float,
+    sweep: bool,
+    river_go: Path | None,
+    peers: Path | None,
+    as_json: bool,
+) -> None:
+    """The worker beside River's own and other Python queues, and how soon it picks a job up.
+
+    Starts a Postgres 18 with fsync on; needs pgbench. What it compares with and is not here (Go,
+    pgqueuer, oban, procrastinate) is left out, unless RIVERBRIDGE_REQUIRE names it.
+    """
+    from riverbridge.bench.work import Scope, measure, steps
+    from riverbridge.bench.work_report import text
+
+    scope = Scope(jobs, slow_jobs, rounds, seconds, sweep)
+    with _reporting(steps(scope)) as progress:
+        measured = measure(scope, go=river_go, peers=peers, progress=progress)
     click.echo(text(measured))
     if as_json:
         click.echo(json.dumps(measured.figures()))

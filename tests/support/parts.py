@@ -10,7 +10,10 @@ import pytest
 
 from riverbridge.errors import ConfigurationError, PartMissing
 
-PARTS = ("postgres", "kafka", "real_kafka", "sqs", "go", "deploy")
+PEERS = ("pgqueuer", "oban", "procrastinate")
+"""Queues that the work bench compares with."""
+
+PARTS = ("postgres", "kafka", "real_kafka", "sqs", "go", "deploy", *PEERS)
 
 
 def required() -> frozenset[str]:
