@@ -131,7 +131,7 @@ class AsyncClient(AsyncJobAdministration):
                 exchange = operation(new, queues=queues, schema=self._schema)
                 if tx:
                     return await self._perform_tx(tx[0], exchange)
-                return await self._perform(exchange, statements=statements(operation, new))
+                return await self._perform(exchange, statements=statements(new))
 
         return await around(self._middleware, insert)(jobs)
 

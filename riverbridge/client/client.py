@@ -123,8 +123,8 @@ class Client(JobAdministration):
     def insert_many_fast(self, jobs: Sequence[JobArgs | InsertManyParams]) -> int:
         """As `insert_many`, but without the rows: how many jobs were inserted.
 
-        Jobs of which none is unique are sent by COPY. Where some are, those that are there already
-        are left out and not counted; Go's client fails there.
+        Of unique jobs those that are there already are left out and not counted; Go's client fails
+        there.
         """
         return self._inserted(insert_many_fast, self._preparation.jobs(jobs))
 
@@ -160,7 +160,7 @@ class Client(JobAdministration):
                 exchange = operation(new, queues=queues, schema=self._schema)
                 if tx:
                     return self._perform_tx(tx[0], exchange)
-                return self._perform(exchange, statements=statements(operation, new))
+                return self._perform(exchange, statements=statements(new))
 
         return around(self._middleware, insert)(jobs)
 

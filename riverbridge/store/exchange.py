@@ -30,15 +30,6 @@ class Query(msgspec.Struct, frozen=True):
     schema: str | None = None
 
 
-class Copy(Query, frozen=True):
-    """Rows to load: the statement is a `COPY … FROM STDIN`, and `rows` what it reads, as text.
-
-    It follows another query, as not every driver has begun its transaction before one.
-    """
-
-    rows: str = ""
-
-
 Exchange: TypeAlias = Generator[Query, Rows, T]
 """An operation: queries out, rows in, and a result at the end."""
 

@@ -9,7 +9,7 @@ for one job, and each driver has ways of its own to write them.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
@@ -22,7 +22,7 @@ from riverbridge.model.job import Job, JobState
 from riverbridge.model.json_object import read_object
 from riverbridge.model.options import InsertResult, NewJob
 from riverbridge.sql import statement
-from riverbridge.store.exchange import Copy, Exchange, Query, Rows
+from riverbridge.store.exchange import Exchange, Query, Rows
 from riverbridge.store.rows import read_job
 
 CHUNK = 1000
@@ -94,28 +94,26 @@ def insert_many_fast(
 ) -> Exchange[int]:
     """Insert `jobs` and announce `queues`; how many were inserted (contract 3.2).
 
-    By COPY if no job is unique. Otherwise those whose key is taken are left out; Go's client
-    fails there and inserts none.
+    Those whose key is taken are left out; Go's client fails there and inserts none.
     """
-    if any(job.unique_key is not None for job in jobs):
-        inserted = 0
-        for chunk in chunks(jobs):
-            parameters = _parameters(chunk, queues, schema) | {"keys": _keys(chunk)}
-            queues = ()
-            [(count,)] = yield Query("job/insert_fast", parameters, schema)
-            inserted += count
-        return inserted
-    [(now,)] = yield Query("transaction/now")
+    unique = any(job.unique_key is not None for job in jobs)
+    inserted = 0
     for chunk in chunks(jobs):
-        yield Copy("job/insert_copy", schema=schema, rows=_copied(chunk, now))
-    if queues:
-        yield Query("notify/insert", {"queues": list(queues), "schema": schema}, schema)
-    return len(jobs)
+        parameters = _parameters(chunk, queues, schema)
+        queues = ()
+        if unique:
+            keys = {"keys": _keys(chunk)}
+            [(count,)] = yield Query("job/insert_unique_fast", parameters | keys, schema)
+            inserted += count
+        else:
+            yield Query("job/insert_fast", parameters, schema)
+            inserted += len(chunk)
+    return inserted
 
 
-def statements(operation: Callable[..., object], jobs: Sequence[NewJob]) -> int:
-    """How many statements `operation`, one of the two above, sends for `jobs` at most."""
-    return sum(1 for _ in chunks(jobs)) + (2 if operation is insert_many_fast else 0)
+def statements(jobs: Sequence[NewJob]) -> int:
+    """How many statements `jobs` are inserted by, at most."""
+    return sum(1 for _ in chunks(jobs))
 
 
 class _Options(msgspec.Struct):
@@ -154,27 +152,6 @@ def _parameters(
 
 def _keys(jobs: Sequence[NewJob]) -> str:
     return ",".join([b64encode(job.unique_key or b"").decode() for job in jobs])
-
-
-def _copied(jobs: Sequence[NewJob], now: datetime) -> str:
-    """The rows in COPY's text format. Queues, states and tags hold nothing to escape."""
-    moment = now.isoformat()
-    lines = []
-    for job in jobs:
-        at = moment if job.scheduled_at is None else job.scheduled_at.isoformat()
-        # Each in quotes, as the tag null would be none.
-        tags = '"' + '","'.join(job.tags) + '"' if job.tags else ""
-        lines.append(
-            f"{_escaped(job.kind)}\t{_escaped(job.args)}\t{job.max_attempts}\t{job.priority}"
-            f"\t{job.queue}\t{job.state}\t{at}"
-            f"\t{{{tags}}}\t{_escaped(job.metadata)}\n"
-        )
-    return "".join(lines)
-
-
-def _escaped(text: str) -> str:
-    # Four searches that find nothing cost a tenth of one str.translate().
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def _results(jobs: Sequence[NewJob], rows: Rows) -> Iterator[InsertResult]:

@@ -10,7 +10,6 @@ from riverbridge.client.adapters import style
 from riverbridge.model.args import RawArgs
 from riverbridge.model.options import NewJob, new_job
 from riverbridge.store import insert
-from riverbridge.store.exchange import Copy
 
 
 def jobs(*sizes: int) -> list[NewJob]:
@@ -37,12 +36,6 @@ def test_each_queue_is_announced_in_the_first_statement_only() -> None:
     first = next(exchange)
     second = exchange.send([(number, datetime(2026, 1, 2)) for number in range(1000)])
     assert [query.parameters["queues"] for query in (first, second)] == ['["a","b"]', "[]"]
-
-
-def test_a_copy_follows_another_statement() -> None:
-    """SQLAlchemy on asyncpg would otherwise not have begun its transaction."""
-    first = next(insert.insert_many_fast(jobs(20), queues=["a"]))
-    assert not isinstance(first, Copy)
 
 
 def test_parameters_are_named_as_psycopg2_has_it() -> None:

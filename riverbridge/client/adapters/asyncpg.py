@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import Any
 
 from riverbridge.client.adapters.base import (
@@ -18,30 +15,14 @@ from riverbridge.client.adapters.base import (
     open_already,
 )
 from riverbridge.client.adapters.style import numbered
-from riverbridge.sql import statement
-from riverbridge.store.exchange import Copy, Query, Rows
+from riverbridge.store.exchange import Query, Rows
 
 
 async def send(connection: Any, query: Query) -> Rows:
     """Send one query and return its rows."""
-    if isinstance(query, Copy):
-        table, columns = _target(query.name)
-        source = io.BytesIO(query.rows.encode())
-        await connection.copy_to_table(
-            table, source=source, columns=columns, schema_name=query.schema
-        )
-        return ()
     sql, names = numbered(query.name, query.schema)
     records = await connection.fetch(sql, *[query.parameters[name] for name in names])
     return [tuple(record) for record in records]
-
-
-@cache
-def _target(name: str) -> tuple[str, list[str]]:
-    """The table and columns of a COPY, which asyncpg writes itself."""
-    found = re.match(r"COPY (\w+) \(([\w, ]+)\)", statement(name).decode())
-    assert found is not None
-    return found.group(1), found.group(2).split(", ")
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ from psycopg2 import ProgrammingError, extensions
 
 from riverbridge.client.adapters.base import AsyncKind, Kind, Run, closed, none_open, open_already
 from riverbridge.client.adapters.style import named
-from riverbridge.store.exchange import Copy, Query, Rows
+from riverbridge.store.exchange import Query, Rows
 
 
 def send(connection: Any, query: Query) -> Rows:
@@ -19,9 +18,6 @@ def send(connection: Any, query: Query) -> Rows:
     sql = named(query.name, query.schema)
     # A plain cursor: the connection's own kind may make dictionaries.
     with connection.cursor(cursor_factory=extensions.cursor) as cursor:
-        if isinstance(query, Copy):
-            cursor.copy_expert(sql, io.StringIO(query.rows))
-            return ()
         cursor.execute(sql, query.parameters)
         rows: Rows = cursor.fetchall() if cursor.description is not None else ()
         return rows

@@ -20,7 +20,7 @@ from riverbridge.client.adapters.base import (
     open_already,
 )
 from riverbridge.sql import statement
-from riverbridge.store.exchange import Copy, Query, Rows
+from riverbridge.store.exchange import Query, Rows
 
 Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]
@@ -31,10 +31,6 @@ def send(connection: Connection, query: Query) -> Rows:
     sql = statement(query.name, query.schema)
     # A cursor of our own: the caller's may make dictionaries or bind on the client's side.
     with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        if isinstance(query, Copy):
-            with cursor.copy(sql) as copy:
-                copy.write(query.rows)
-            return ()
         cursor.execute(sql, query.parameters, binary=True)
         return cursor.fetchall() if cursor.description is not None else ()
 
@@ -43,10 +39,6 @@ async def send_async(connection: AsyncConnection, query: Query) -> Rows:
     """As `send`, awaited."""
     sql = statement(query.name, query.schema)
     async with psycopg.AsyncCursor(connection, row_factory=tuple_row) as cursor:
-        if isinstance(query, Copy):
-            async with cursor.copy(sql) as copy:
-                await copy.write(query.rows)
-            return ()
         await cursor.execute(sql, query.parameters, binary=True)
         return await cursor.fetchall() if cursor.description is not None else ()
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy.exc import PendingRollbackError
 
-from riverbridge.client.adapters import psycopg3
 from riverbridge.client.adapters.base import (
     AsyncKind,
     AsyncRun,
@@ -21,7 +20,7 @@ from riverbridge.client.adapters.base import (
 from riverbridge.client.adapters.style import named, numbered
 from riverbridge.errors import ClientError
 from riverbridge.sql import statement
-from riverbridge.store.exchange import Copy, Query, Rows
+from riverbridge.store.exchange import Query, Rows
 
 _DRIVERS = ("psycopg", "psycopg2", "asyncpg")
 
@@ -73,8 +72,6 @@ def _joined(connection: Any) -> Run:
     _check(connection)
 
     def run(query: Query) -> Rows:
-        if isinstance(query, Copy):
-            return _copy(connection.connection.driver_connection, query)
         result = connection.exec_driver_sql(*_worded(connection.dialect.driver, query))
         return [tuple(row) for row in result] if result.returns_rows else ()
 
@@ -87,9 +84,6 @@ async def _joined_async(connection: Any) -> AsyncRun:
     _check(connection.sync_connection)
 
     async def run(query: Query) -> Rows:
-        if isinstance(query, Copy):
-            raw = await connection.get_raw_connection()
-            return await _copy_async(raw.driver_connection, query)
         result = await connection.exec_driver_sql(*_worded(connection.dialect.driver, query))
         return [tuple(row) for row in result] if result.returns_rows else ()
 
@@ -141,22 +135,6 @@ def _worded(driver: str, query: Query) -> tuple[str, Any]:
     if driver == "psycopg2":
         return named(query.name, query.schema), dict(query.parameters)
     return statement(query.name, query.schema).decode(), dict(query.parameters)
-
-
-def _copy(raw: Any, query: Copy) -> Rows:
-    if type(raw).__module__.startswith("psycopg2"):
-        from riverbridge.client.adapters import psycopg2
-
-        return psycopg2.send(raw, query)
-    return psycopg3.send(raw, query)
-
-
-async def _copy_async(raw: Any, query: Copy) -> Rows:
-    if type(raw).__module__.startswith("asyncpg"):
-        from riverbridge.client.adapters import asyncpg
-
-        return await asyncpg.send(raw, query)
-    return await psycopg3.send_async(raw, query)
 
 
 @contextmanager
