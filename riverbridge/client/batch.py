@@ -66,11 +66,16 @@ class Preparation:
         """The rows for `jobs`, each args or InsertManyParams. Raises InvalidJob."""
         if not jobs:
             raise InvalidJob("no jobs to insert: give at least one")
-        checked = []
-        for number, job in enumerate(jobs, 1):
-            args, opts = (job.args, job.opts) if isinstance(job, InsertManyParams) else (job, None)
-            where = f"job {number} of {len(jobs)}: "
-            checked.append(new_job(args, opts, defaults=self._defaults, where=where))
+        checked: list[NewJob] = []
+        try:
+            for job in jobs:
+                if isinstance(job, InsertManyParams):
+                    checked.append(self.job(job.args, job.opts))
+                else:
+                    checked.append(self.job(job, None))
+        except InvalidJob as error:
+            where = f"job {len(checked) + 1} of {len(jobs)}: "
+            raise InvalidJob(f"{where}{error}") from error.__cause__
         return checked
 
     def hooked(self, jobs: list[NewJob]) -> list[NewJob]:

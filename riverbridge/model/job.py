@@ -33,7 +33,7 @@ class AttemptError(msgspec.Struct, frozen=True):
     trace: str = ""
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(msgspec.Struct, frozen=True, gc=False):
     """One row of `river_job`; instants are aware and in UTC."""
 
     id: int

@@ -73,8 +73,7 @@ def either_opts(opts: InsertOpts | None, insert_opts: InsertOpts | None) -> Inse
     return insert_opts if opts is None else opts
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class InsertResult:
+class InsertResult(msgspec.Struct, frozen=True, gc=False):
     """The job as its row stands, and whether an earlier one was found in its place."""
 
     job: Job
@@ -86,7 +85,7 @@ class InsertResult:
         return self.unique_skipped_as_duplicate
 
 
-class NewJob(msgspec.Struct, frozen=True):
+class NewJob(msgspec.Struct, frozen=True, gc=False):
     """One row to insert, checked. `args` and `metadata` are JSON text.
 
     scheduled_at: None is the database's now. unique_key: 32 bytes; unique_states: the bits of the
@@ -112,45 +111,16 @@ def new_job(
     *,
     defaults: InsertOpts | None = None,
     now: datetime | None = None,
-    where: str = "",
 ) -> NewJob:
     """The row for `args`: what the call gives, else the args, else `defaults`, else River.
 
     Metadata and pending come from the call only (contract 8.4). now: the clock that unique periods
-    go by, aware; None is this machine's. where: what an error's message begins with, such as
-    `job 3 of 10: `. Raises InvalidJob.
+    go by, aware; None is this machine's. Raises InvalidJob.
     """
-    try:
-        return _new_job(args, opts, defaults, now)
-    except InvalidJob as error:
-        if not where:
-            raise
-        raise InvalidJob(f"{where}{error}") from error.__cause__
-
-
-class _Chosen(msgspec.Struct, frozen=True):
-    """All options of a job, checked; what nobody said is River's."""
-
-    max_attempts: int = MAX_ATTEMPTS_DEFAULT
-    priority: int = PRIORITY_DEFAULT
-    queue: str = QUEUE_DEFAULT
-    scheduled_at: datetime | None = None
-    tags: tuple[str, ...] = ()
-    unique: UniqueOpts | None = None
-    metadata: str = "{}"
-    state: JobState = JobState.AVAILABLE
-
-
-_RIVERS = _Chosen()
-
-
-def _new_job(
-    args: object, call: InsertOpts | None, defaults: InsertOpts | None, now: datetime | None
-) -> NewJob:
     own = _own_opts(args)
     chosen = _RIVERS
-    if call is not None or own is not None or defaults is not None:
-        chosen = _chosen(_merged(_NOTHING if call is None else call, own, defaults))
+    if opts is not None or own is not None or defaults is not None:
+        chosen = _chosen(_merged(_NOTHING if opts is None else opts, own, defaults))
     key = mask = None
     unique = chosen.unique
     if unique is None:
@@ -175,6 +145,22 @@ def _new_job(
         key,
         mask,
     )
+
+
+class _Chosen(msgspec.Struct, frozen=True):
+    """All options of a job, checked; what nobody said is River's."""
+
+    max_attempts: int = MAX_ATTEMPTS_DEFAULT
+    priority: int = PRIORITY_DEFAULT
+    queue: str = QUEUE_DEFAULT
+    scheduled_at: datetime | None = None
+    tags: tuple[str, ...] = ()
+    unique: UniqueOpts | None = None
+    metadata: str = "{}"
+    state: JobState = JobState.AVAILABLE
+
+
+_RIVERS = _Chosen()
 
 
 def check_new_job(job: NewJob) -> None:

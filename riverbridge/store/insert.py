@@ -169,7 +169,7 @@ def _results(jobs: Sequence[NewJob], rows: Rows) -> Iterator[InsertResult]:
                 job.queue,
                 job.priority,
                 read_object(job.args),
-                read_object(job.metadata),
+                {} if job.metadata == "{}" else read_object(job.metadata),
                 list(job.tags),
                 created_at,
                 job.scheduled_at or created_at,

@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
+from riverbridge.client.batch import Preparation
 from riverbridge.errors import InvalidJob
-from riverbridge.model.args import RawArgs, kind_and_json
+from riverbridge.model.args import JobArgs, RawArgs, kind_and_json
 from riverbridge.model.job import JobState
-from riverbridge.model.options import InsertOpts, new_job
+from riverbridge.model.options import InsertManyParams, InsertOpts, new_job
 from riverbridge.model.unique import UniqueOpts, unique_key
 
 WHEN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -293,8 +294,10 @@ def test_options_of_another_type_are_refused() -> None:
 
 
 def test_the_message_begins_with_where_the_job_stands() -> None:
+    wrong = InsertManyParams(Placed(2), InsertOpts(queue="A"))
+    jobs: list[JobArgs | InsertManyParams] = [Placed(1), wrong, Placed(3)]
     with pytest.raises(InvalidJob, match=r"^job 2 of 3: queue: "):
-        new_job(Placed(7), InsertOpts(queue="A"), where="job 2 of 3: ")
+        Preparation(None, ()).jobs(jobs)
 
 
 UNIQUE = UniqueOpts(by_args=True, by_queue=True)
