@@ -42,7 +42,6 @@ class LeaseBook:
         self._table = table
         self._aside = aside
         self._out: list[_Out] = []
-        self._held: set[int] = set()
         self._stuck: dict[int, tuple[Feed, Lease, Settlement]] = {}
 
     def __len__(self) -> int:
@@ -54,7 +53,6 @@ class LeaseBook:
             return
         places = {job.id: place for place, job in enumerate(batch.jobs)}
         leased = {places[lease.job.id]: lease for lease in leases}
-        self._held.update(lease.job.id for lease in leases)
         self._out.append(_Out(feed, batch, leased, slowness, time.monotonic()))
         telemetry.leased.add(len(leases), {"route": feed.name})
 
@@ -93,7 +91,9 @@ class LeaseBook:
 
     def ids(self) -> set[int]:
         """The jobs that are leased here. Any thread may call."""
-        return self._held.copy()
+        # Each copy is made in one go; the lane's thread may change what it is made of meanwhile.
+        out = [lease.job.id for out in list(self._out) for lease in list(out.leases.values())]
+        return {*out, *list(self._stuck)}
 
     def hand_back(self, connection: Connection) -> int:
         """Release everything that is still out, attempts given back (T12); returns how many."""
@@ -157,7 +157,6 @@ class LeaseBook:
         for (lease, row), reason in failed:
             self._aside.add(lease.job.id, feed, reason)
             self._stuck[lease.job.id] = (feed, lease, row)
-        self._held.difference_update({lease.job.id for lease, _ in rows} - self._stuck.keys())
         strayed = len(missed.keys() - held - set(handed_over))
         if strayed:
             log.warning(
