@@ -67,6 +67,9 @@ def insert_many(
         for number, job in enumerate(jobs)
         if job.unique_key is None or places.setdefault(job.unique_key, number) == number
     ]
+    if len(first) == 1 and not places:
+        rows = yield Query("job/insert_one", _parameters_of_one(first[0], queues, schema), schema)
+        return list(_results(first, rows))
     results: list[InsertResult] = []
     for chunk in chunks(first):
         parameters = _parameters(chunk, queues, schema)
@@ -145,6 +148,24 @@ def _parameters(
         "args": "\n".join([job.args.replace("\n", " ") for job in jobs]),
         "options": ",".join(options),
         "distinct": _encode(distinct).decode(),
+        "queues": _encode(queues).decode(),
+        "schema": schema,
+    }
+
+
+def _parameters_of_one(
+    job: NewJob, queues: Sequence[str], schema: str | None
+) -> dict[str, str | int | datetime | None]:
+    return {
+        "kind": job.kind,
+        "args": job.args,
+        "max_attempts": job.max_attempts,
+        "priority": job.priority,
+        "queue": job.queue,
+        "state": job.state.value,
+        "scheduled_at": job.scheduled_at,
+        "tags": ",".join(job.tags),
+        "metadata": job.metadata,
         "queues": _encode(queues).decode(),
         "schema": schema,
     }

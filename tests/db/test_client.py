@@ -362,3 +362,18 @@ def test_what_is_accepted_postgres_takes_and_gives_back(
             job = Client(connection).insert_tx(connection, RawArgs("k", json)).job
             assert float(job.args["n"]) == float(number)
             assert job.args["t"] == text.replace('"', "")
+
+
+def test_what_an_insert_gives_back_is_the_row(database: Database) -> None:
+    """Of a new row hardly anything is asked of the database, so nothing may be made up."""
+    when = datetime(2031, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
+    jobs: list[InsertManyParams] = [
+        InsertManyParams(RawArgs("plain", "{}")),
+        InsertManyParams(RawArgs("json", '{"b": 1.50,\n "a": [1e3, null, "\\u00e9"],\n "b": 2}')),
+        InsertManyParams(RawArgs("all", "{}"), InsertOpts(7, 4, "q", when, ["abc"])),
+        InsertManyParams(RawArgs("more", "{}"), InsertOpts(metadata={"a": [1]}, pending=True)),
+    ]
+    with Client(database.dsn) as client:
+        made = [result.job for result in client.insert_many(jobs)]
+        made += [client.insert(each.args, each.opts).job for each in jobs]
+        assert made == [client.job_get(job.id) for job in made]
