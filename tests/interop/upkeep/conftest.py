@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from riverbridge.bench.go_program import build
+from riverbridge.store.migrate import Migrator
 from tests.support.database import Database
 from tests.support.parts import part
 
@@ -55,10 +56,11 @@ def oracle(oracle_program: Path, twins: Database) -> Oracle:
 
 @pytest.fixture
 def twins(oracle_program: Path, empty_database: Database) -> Database:
-    """A database with River's tables twice: in schema `ours` and in schema `rivers`."""
+    """A database with River's tables twice: in schema `ours`, with our own, and in `rivers`."""
     migrate = Oracle(oracle_program, empty_database.dsn)
     with empty_database.connect() as conn:
         for schema in ("ours", "rivers"):
             conn.execute(f"CREATE SCHEMA {schema}".encode())
             migrate("migrate", schema)
+    Migrator(empty_database.dsn, schema="ours", line="riverbridge").up()
     return empty_database
