@@ -58,6 +58,10 @@ def majors_for(folder: str, file: str) -> list[int]:
         return majors
     # These two are about what the server does by itself: its time limits, and its end.
     timing = {"test_freeze.py", "test_postgres.py"}
+    # And these are about drivers and words, whatever the server.
+    drivers = {"test_connections.py", "test_administration_ways.py", "test_client_refusals.py"}
+    if file in drivers:
+        return majors[:1]
     return majors if folder in SERVER_TESTS or file in timing else majors[:1]
 
 
