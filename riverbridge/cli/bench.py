@@ -4,16 +4,41 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from riverbridge.errors import RiverbridgeError
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 FAILED = 1
+
+_json = click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
+_river_go = click.option(
+    "--river-go",
+    type=click.Path(path_type=Path),
+    help="tests/interop/worker, built. By default it is built from this checkout.",
+)
+
+
+def _jobs(default: int, help: str, *, least: int = 2000) -> Callable[[F], F]:
+    at_least = click.IntRange(min=least)
+    return click.option("--jobs", type=at_least, default=default, show_default=True, help=help)
+
+
+def _rounds(default: int) -> Callable[[F], F]:
+    at_least = click.IntRange(min=1)
+    text = "Rounds, interleaved."
+    return click.option("--rounds", type=at_least, default=default, show_default=True, help=text)
+
+
+def _seconds(help: str) -> Callable[[F], F]:
+    at_least = click.FloatRange(min=2)
+    return click.option("--seconds", type=at_least, default=60.0, show_default=True, help=help)
 
 
 @click.group()
@@ -25,28 +50,10 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=2000),
-    default=100_000,
-    show_default=True,
-    help="Jobs per backlog.",
-)
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=7,
-    show_default=True,
-    help="Rounds, interleaved.",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=2),
-    default=60.0,
-    show_default=True,
-    help="How long jobs come one by one, at each rate.",
-)
-@click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
+@_jobs(100_000, "Jobs per backlog.")
+@_rounds(7)
+@_seconds("How long jobs come one by one, at each rate.")
+@_json
 def bridge(jobs: int, rounds: int, seconds: float, as_json: bool) -> None:
     """The bridge to Kafka beside its own SQL and River's, and its latency and cost.
 
@@ -57,32 +64,14 @@ def bridge(jobs: int, rounds: int, seconds: float, as_json: bool) -> None:
 
     with _reporting(steps(rounds)) as progress:
         measured = measure(jobs=jobs, rounds=rounds, seconds=seconds, progress=progress)
-    click.echo(text(measured))
-    if as_json:
-        click.echo(json.dumps(measured.figures()))
+    _show(text(measured), measured.figures() if as_json else None)
 
 
 @bench.command()
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1000),
-    default=20_000,
-    show_default=True,
-    help="Jobs per run; of single inserts a tenth.",
-)
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=7,
-    show_default=True,
-    help="Rounds, interleaved.",
-)
-@click.option(
-    "--river-go",
-    type=click.Path(path_type=Path),
-    help="tests/interop/worker, built. By default it is built from this checkout.",
-)
-@click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
+@_jobs(20_000, "Jobs per run; of single inserts a tenth.", least=1000)
+@_rounds(7)
+@_river_go
+@_json
 def insert(jobs: int, rounds: int, river_go: Path | None, as_json: bool) -> None:
     """The insert clients beside River's own, in Go and in Python (riverqueue).
 
@@ -93,19 +82,11 @@ def insert(jobs: int, rounds: int, river_go: Path | None, as_json: bool) -> None
 
     with _reporting(steps(rounds)) as progress:
         measured = measure(jobs=jobs, rounds=rounds, river_go=river_go, progress=progress)
-    click.echo(text(measured))
-    if as_json:
-        click.echo(json.dumps(measured.figures()))
+    _show(text(measured), measured.figures() if as_json else None)
 
 
 @bench.command()
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=2000),
-    default=100_000,
-    show_default=True,
-    help="Jobs per backlog; of slow queues a quarter (oban) or a twentieth (procrastinate).",
-)
+@_jobs(100_000, "Jobs per backlog; of slow queues a quarter (oban) or a twentieth (procrastinate).")
 @click.option(
     "--slow-jobs",
     type=click.IntRange(min=100),
@@ -113,32 +94,16 @@ def insert(jobs: int, rounds: int, river_go: Path | None, as_json: bool) -> None
     show_default=True,
     help="Jobs per backlog of jobs that take 2 s, 500 at once.",
 )
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    help="Rounds, interleaved.",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=2),
-    default=60.0,
-    show_default=True,
-    help="How long jobs come one by one.",
-)
+@_rounds(5)
+@_seconds("How long jobs come one by one.")
 @click.option("--sweep", is_flag=True, help="Find the best settings of the other queues first.")
-@click.option(
-    "--river-go",
-    type=click.Path(path_type=Path),
-    help="tests/interop/worker, built. By default it is built from this checkout.",
-)
+@_river_go
 @click.option(
     "--peers",
     type=click.Path(path_type=Path),
     help="Where the other queues are installed. By default where `make bench-peers` puts them.",
 )
-@click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
+@_json
 def work(
     jobs: int,
     slow_jobs: int,
@@ -160,9 +125,7 @@ def work(
     scope = Scope(jobs, slow_jobs, rounds, seconds, sweep)
     with _reporting(steps(scope)) as progress:
         measured = measure(scope, go=river_go, peers=peers, progress=progress)
-    click.echo(text(measured))
-    if as_json:
-        click.echo(json.dumps(measured.figures()))
+    _show(text(measured), measured.figures() if as_json else None)
 
 
 @bench.command()
@@ -176,6 +139,12 @@ def sqs(messages: int, rounds: int, threads: int, as_json: bool) -> None:
 
     found: dict[str, Any] = main(rounds=rounds, messages=messages, threads=threads)
     click.echo(json.dumps(found, indent=None if as_json else 2))
+
+
+def _show(report: str, figures: Mapping[str, Any] | None) -> None:
+    click.echo(report)
+    if figures is not None:
+        click.echo(json.dumps(figures))
 
 
 @contextmanager
