@@ -13,10 +13,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
-from opentelemetry import metrics
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics import MeterProvider
-
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.console.probes import Server, application
 from riverbridge.engine.batch import Feed
@@ -25,7 +21,14 @@ from riverbridge.engine.identity import VERSION, client_id, crashed_before, proc
 from riverbridge.engine.lane import Limits
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
-from riverbridge.service.wiring import kept, make_feeds, make_routes, make_sink, source_name
+from riverbridge.service.wiring import (
+    kept,
+    make_feeds,
+    make_routes,
+    make_sink,
+    serve_metrics,
+    source_name,
+)
 from riverbridge.settings import Settings
 from riverbridge.sinks.base import Sink
 from riverbridge.store.database import connector, first_connection
@@ -226,8 +229,7 @@ class Bridge:
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Run the bridge until `stop` is set. Raises ConfigurationError."""
-    with contextlib.suppress(Exception):
-        metrics.set_meter_provider(MeterProvider([PrometheusMetricReader()]))
+    serve_metrics()
     try:
         bridge = Bridge(settings, stop)
     except Stopped:

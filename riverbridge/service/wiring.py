@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import assert_never
+
+from opentelemetry import metrics
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
 
 from riverbridge.bridge.envelope import Envelope
 from riverbridge.bridge.outlet import Outlet
@@ -156,3 +161,9 @@ def source_name(connection: Connection, settings: Settings) -> str:
 def kept(seconds: float | None) -> timedelta | None:
     """How long finished jobs stay; None for ever, which a setting below 0 means too."""
     return None if seconds is None or seconds < 0 else timedelta(seconds=seconds)
+
+
+def serve_metrics() -> None:
+    """Have what is measured collected, for `/metrics` to show; once in a process."""
+    with contextlib.suppress(Exception):
+        metrics.set_meter_provider(MeterProvider([PrometheusMetricReader()]))

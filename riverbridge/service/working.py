@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import logging
@@ -11,16 +10,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from opentelemetry import metrics
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics import MeterProvider
-
 from riverbridge.client.client import Client
 from riverbridge.console.probes import Server, application
 from riverbridge.engine.identity import VERSION
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError, WorkerError
-from riverbridge.service.wiring import kept
+from riverbridge.service.wiring import kept, serve_metrics
 from riverbridge.settings import Settings
 from riverbridge.worker.executor import QueueConfig
 from riverbridge.worker.pool import PoolOptions, Retention, WorkerPool
@@ -149,8 +144,7 @@ def work(
     stop: threading.Event,
 ) -> bool:
     """Work jobs until `stop` is set; returns whether all ended then. Raises ConfigurationError."""
-    with contextlib.suppress(Exception):
-        metrics.set_meter_provider(MeterProvider([PrometheusMetricReader()]))
+    serve_metrics()
     process = WorkerProcess(settings, workers, queues)
     try:
         process.start(stop)
