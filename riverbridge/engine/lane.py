@@ -177,7 +177,7 @@ class Lane:
         guarded = self._guarded.get(feed, 0) > 0
         alone = guarded and self._limits.alone
         began = time.monotonic()
-        slow, quick = Batch((), 0.0), Batch((), 0.0)
+        out: list[Batch] = []
         try:
             hold = self._limits.hold
             with transaction(connection, idle=hold + 4, total=hold + 9):
@@ -186,22 +186,28 @@ class Lane:
                     self._guarded[feed] = 0
                     return
                 to_lease, to_hold = (jobs, ()) if guarded else pace.slowness.split(jobs)
-                slow, quick = self._hand_out(feed, to_lease), self._hand_out(feed, to_hold)
-                leases = self._lease(connection, feed, to_lease)
-                _withhold(slow, leases)
-                late = self._hold(connection, feed, quick, began) if to_hold else []
+                if to_lease:
+                    slow = self._hand_out(feed, to_lease)
+                    out.append(slow)
+                    leases = self._lease(connection, feed, to_lease)
+                    _withhold(slow, leases)
+                if to_hold:
+                    quick = self._hand_out(feed, to_hold)
+                    out.append(quick)
+                    late = self._hold(connection, feed, quick, began)
         except BaseException:
-            slow.abandon()
-            quick.abandon()
+            for batch in out:
+                batch.abandon()
             raise
         telemetry.transaction_seconds.record(time.monotonic() - began, {"route": feed.name})
-        # Before the taker sees them: should it raise, the book hands them back.
-        self._leases.add(feed, slow, leases, None if guarded else pace.slowness)
-        self._leases.add(feed, quick, late, None)
-        self._tell(quick, late)
-        quick.leased()
-        slow.leased()
+        if to_hold:
+            self._leases.add(feed, quick, late, None)
+            self._tell(quick, late)
+            quick.leased()
         if to_lease:
+            # Before the taker sees them: should it raise, the book hands them back.
+            self._leases.add(feed, slow, leases, None if guarded else pace.slowness)
+            slow.leased()
             # Only now: the leases are committed, and a crash from here on is charged to them.
             feed.taker.take(slow)
             self._handed(feed, len(to_lease))
