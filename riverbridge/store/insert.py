@@ -1,9 +1,10 @@
 """New rows of `river_job`, and the notification that goes with them.
 
-The args of a statement's jobs are one parameter, a text of as many lines. Their options are
-another, a JSON text of those that differ: most calls have jobs of one kind, and to take the options
-apart anew for each would be a fifth of the server's work. Arrays would cost psycopg twice as much
-for one job, and each driver has ways of its own to write them.
+The args of a statement's jobs are one parameter, a text of as many lines. In most calls all have
+the same options, which are parameters of their own; else they are another text, in JSON, of those
+that differ, as to take the options apart anew for each job would be a fifth of the server's work.
+Arrays would cost psycopg twice as much for one job, and each driver has ways of its own to write
+them.
 """
 
 from __future__ import annotations
@@ -67,19 +68,15 @@ def insert_many(
         for number, job in enumerate(jobs)
         if job.unique_key is None or places.setdefault(job.unique_key, number) == number
     ]
-    if len(first) == 1 and not places:
-        rows = yield Query("job/insert_one", _parameters_of_one(first[0], queues, schema), schema)
-        return list(_results(first, rows))
     results: list[InsertResult] = []
     for chunk in chunks(first):
-        parameters = _parameters(chunk, queues, schema)
-        queues = ()
         if places:
-            rows = yield Query("job/insert_unique", parameters | {"keys": _keys(chunk)}, schema)
+            rows = yield _keyed("job/insert_unique", chunk, queues, schema)
             results.extend([InsertResult(read_job(text), skipped) for text, skipped in rows])
         else:
-            rows = yield Query("job/insert", parameters, schema)
+            rows = yield _plain(_WITH_ROWS, chunk, queues, schema)
             results.extend(_results(chunk, rows))
+        queues = ()
     if len(first) == len(jobs):
         return results
     of_key = {job.unique_key: result.job for job, result in zip(first, results, strict=True)}
@@ -102,15 +99,13 @@ def insert_many_fast(
     unique = any(job.unique_key is not None for job in jobs)
     inserted = 0
     for chunk in chunks(jobs):
-        parameters = _parameters(chunk, queues, schema)
-        queues = ()
         if unique:
-            keys = {"keys": _keys(chunk)}
-            [(count,)] = yield Query("job/insert_unique_fast", parameters | keys, schema)
+            [(count,)] = yield _keyed("job/insert_unique_fast", chunk, queues, schema)
             inserted += count
         else:
-            yield Query("job/insert_fast", parameters, schema)
+            yield _plain(_FAST, chunk, queues, schema)
             inserted += len(chunk)
+        queues = ()
     return inserted
 
 
@@ -137,28 +132,22 @@ _options = attrgetter(*_Options.__struct_fields__)
 _encode = msgspec.json.Encoder().encode
 
 
-def _parameters(
-    jobs: Sequence[NewJob], queues: Sequence[str], schema: str | None
-) -> dict[str, str | None]:
-    numbers: dict[tuple[Any, ...], str] = {}
-    options = [numbers.setdefault(_options(job), str(len(numbers) + 1)) for job in jobs]
-    distinct = [_Options(msgspec.Raw(metadata), *others) for metadata, *others in numbers]
-    return {
-        # Between JSON's tokens a line's end is a space like others, and within them is none.
-        "args": "\n".join([job.args.replace("\n", " ") for job in jobs]),
-        "options": ",".join(options),
-        "distinct": _encode(distinct).decode(),
-        "queues": _encode(queues).decode(),
-        "schema": schema,
-    }
+_WITH_ROWS = "job/insert_alike", "job/insert"
+_FAST = "job/insert_alike_fast", "job/insert_fast"
 
 
-def _parameters_of_one(
-    job: NewJob, queues: Sequence[str], schema: str | None
-) -> dict[str, str | int | datetime | None]:
-    return {
+def _plain(
+    names: tuple[str, str], jobs: Sequence[NewJob], queues: Sequence[str], schema: str | None
+) -> Query:
+    """Of jobs none of which is unique. names: where all have the same options, and where not."""
+    alike, mixed = names
+    options = [_options(job) for job in jobs]
+    if options.count(options[0]) < len(options):
+        parameters = _of_options(options) | _of_all(jobs, queues, schema)
+        return Query(mixed, parameters, schema)
+    job = jobs[0]
+    parameters = {
         "kind": job.kind,
-        "args": job.args,
         "max_attempts": job.max_attempts,
         "priority": job.priority,
         "queue": job.queue,
@@ -166,13 +155,32 @@ def _parameters_of_one(
         "scheduled_at": job.scheduled_at,
         "tags": ",".join(job.tags),
         "metadata": job.metadata,
+    }
+    parameters |= _of_all(jobs, queues, schema)
+    return Query(alike, parameters, schema)
+
+
+def _keyed(name: str, jobs: Sequence[NewJob], queues: Sequence[str], schema: str | None) -> Query:
+    """Of jobs of which some are unique."""
+    keys = ",".join([b64encode(job.unique_key or b"").decode() for job in jobs])
+    parameters = _of_options([_options(job) for job in jobs]) | _of_all(jobs, queues, schema)
+    return Query(name, parameters | {"keys": keys}, schema)
+
+
+def _of_options(options: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    numbers: dict[tuple[Any, ...], str] = {}
+    of_each = [numbers.setdefault(each, str(len(numbers) + 1)) for each in options]
+    distinct = [_Options(msgspec.Raw(metadata), *others) for metadata, *others in numbers]
+    return {"options": ",".join(of_each), "distinct": _encode(distinct).decode()}
+
+
+def _of_all(jobs: Sequence[NewJob], queues: Sequence[str], schema: str | None) -> dict[str, Any]:
+    # Between JSON's tokens a line's end is a space like others, and within them is none.
+    return {
+        "args": "\n".join([job.args.replace("\n", " ") for job in jobs]),
         "queues": _encode(queues).decode(),
         "schema": schema,
     }
-
-
-def _keys(jobs: Sequence[NewJob]) -> str:
-    return ",".join([b64encode(job.unique_key or b"").decode() for job in jobs])
 
 
 def _results(jobs: Sequence[NewJob], rows: Rows) -> Iterator[InsertResult]:

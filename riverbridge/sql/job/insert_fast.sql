@@ -1,4 +1,3 @@
--- As insert.sql, where nobody asks for the rows (contract 3.2). It takes the server no longer than COPY,
--- and needs no statement before or after it.
+-- As insert.sql, where nobody asks for the rows (contract 3.2).
 WITH /* include job/announced */
 /* include job/insert_plain */
