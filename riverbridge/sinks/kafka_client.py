@@ -80,7 +80,9 @@ class Health:
         """librdkafka's `error_cb`: states of connections and of the producer, not of messages."""
         code = error.code()
         text = _AFTER.sub("", scrub(f"{error.name()}: {error.str()}", self._secrets))
-        if _UNVERIFIED in text:
+        # Told as _SSL, or as _TRANSPORT where a write meets it before the handshake does.
+        unverified = _UNVERIFIED in text
+        if unverified:
             text = f"{text}, {_VERIFY}"
         if error.fatal():
             self.fatal = self.last_error = text
@@ -91,7 +93,8 @@ class Health:
             self.last_error = self.last_error or f"{text} {_CLOSED}"
         else:
             self.last_error = text
-            self.set_fault(text if classify(code) is Meaning.MISCONFIGURED else None)
+            refused = unverified or classify(code) is Meaning.MISCONFIGURED
+            self.set_fault(text if refused else None)
 
     def set_fault(self, text: str | None) -> None:
         self._fault = text
