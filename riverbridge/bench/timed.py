@@ -10,13 +10,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest import mock
 
 from riverbridge import logs, service
 from riverbridge.model.outcome import Delivered, Outcome
-from riverbridge.service import running, wiring
-from riverbridge.settings import Sink as SinkSettings
+from riverbridge.settings import KafkaSink
 from riverbridge.sinks.base import Message, Sink
 
 _delivered: list[tuple[str, float]] = []
@@ -40,8 +40,8 @@ class Timed:
         self._sink.close()
 
 
-def _make_timed(name: str, settings: SinkSettings) -> Sink:
-    return Timed(wiring.make_sink(name, settings))
+def _open_timed(opened: Callable[[KafkaSink, str], Sink]) -> Callable[[KafkaSink, str], Sink]:
+    return lambda settings, name: Timed(opened(settings, name))
 
 
 def main(path: Path) -> None:
@@ -50,9 +50,9 @@ def main(path: Path) -> None:
     logs.configure(settings.log.format, settings.log.level)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
-    # The bridge asks this name for its sinks; it has no hook of its own for a stopwatch.
-    vars(running)["make_sink"] = _make_timed
-    service.run(settings, stop)
+    # The bridge has no hook for a stopwatch, and needs none.
+    with mock.patch.object(KafkaSink, "open", _open_timed(KafkaSink.open)):
+        service.run(settings, stop)
     path.write_text("".join(f"{id_} {at!r}\n" for id_, at in _delivered))
 
 

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from riverbridge.bridge.template import Template
 from riverbridge.errors import ConfigurationError
-from riverbridge.settings import Described, KafkaSink, Sink, load
+from riverbridge.settings import Described, load
 from riverbridge.settings.loading import DOTENV, TOML
-from riverbridge.sinks.kafka_config import check_config
 
 WRONG_CONFIGURATION = 78
-
-
-def check_sink(sink: Sink) -> Iterable[str]:
-    """What a sink's own library refuses, for `load`; asks no server."""
-    if not isinstance(sink, KafkaSink):
-        return []
-    return check_config(
-        sink.config, delivery_timeout=sink.delivery_timeout, msk_iam_region=sink.msk_iam_region
-    )
 
 
 @click.command()
@@ -41,9 +30,7 @@ def config(as_json: bool, dotenv: Path, toml: Path) -> None:
     Ends with 78 and a line for each problem if they cannot work.
     """
     try:
-        settings = load(
-            dotenv=dotenv, toml=toml, check_sink=check_sink, check_template=Template.parse
-        )
+        settings = load(dotenv=dotenv, toml=toml, check_template=Template.parse)
     except ConfigurationError as error:
         for problem in error.problems:
             click.echo(problem, err=True)

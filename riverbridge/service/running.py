@@ -25,7 +25,6 @@ from riverbridge.service.wiring import (
     kept,
     make_feeds,
     make_routes,
-    make_sink,
     serve_metrics,
     source_name,
 )
@@ -99,7 +98,7 @@ class Bridge:
             check_schema(connection, settings.db_schema)
             crashed = crashed_before(connection, processes, 2 * settings.batch_size)
             if sinks is None:
-                sinks = {name: make_sink(name, sink) for name, sink in settings.sinks.items()}
+                sinks = {name: sink.open(name) for name, sink in settings.sinks.items()}
             for name, sink in sinks.items():
                 self._outlets[name] = Outlet(name, sink, threads=settings.lanes + 2)
             self.routes = make_routes(settings, self._outlets, source_name(connection, settings))

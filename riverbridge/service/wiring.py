@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import assert_never
 
 from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -18,62 +17,17 @@ from riverbridge.bridge.template import Template
 from riverbridge.engine.batch import Feed
 from riverbridge.model.globs import to_like
 from riverbridge.model.retry import ExponentialRetry, FixedRetry, RetryPolicy, RiverRetry
-from riverbridge.settings import KafkaSink, Settings, Sink, SqsSink, load
 from riverbridge.settings import Route as RouteSettings
-from riverbridge.sinks.base import Sink as SinkProtocol
+from riverbridge.settings import Settings, load
 from riverbridge.store.database import Connection
 
 
 def read_settings() -> Settings:
-    """The settings, checked down to what librdkafka and the templates say of them.
+    """The settings, checked down to what the sinks' libraries and the templates say of them.
 
     Raises ConfigurationError with every problem.
     """
-    return load(check_sink=check_sink, check_template=Template.parse)
-
-
-def check_sink(sink: Sink) -> Iterable[str]:
-    """What the sink's own library refuses, without connecting to anything."""
-    if isinstance(sink, KafkaSink):
-        from riverbridge.sinks.kafka_config import check_config
-
-        return check_config(
-            sink.config,
-            delivery_timeout=sink.delivery_timeout,
-            msk_iam_region=sink.msk_iam_region,
-        )
-    return ()
-
-
-def make_sink(name: str, settings: Sink) -> SinkProtocol:
-    """The sink that `settings` describe. Its library is imported only now.
-
-    Raises ConfigurationError for what only that library can refuse.
-    """
-    match settings:
-        case KafkaSink():
-            from riverbridge.sinks.kafka import KafkaSink as Kafka
-
-            return Kafka(
-                bootstrap_servers=settings.bootstrap_servers,
-                config=settings.config,
-                delivery_timeout=settings.delivery_timeout,
-                client_id=f"riverbridge-{name}",
-                msk_iam_region=settings.msk_iam_region,
-            )
-        case SqsSink():
-            from riverbridge.sinks.sqs import SqsSink as Sqs
-
-            return Sqs(
-                queue_url=settings.queue_url,
-                region=settings.region,
-                endpoint_url=settings.endpoint_url,
-                delivery_timeout=settings.delivery_timeout,
-                threads=settings.threads,
-                fair_queue=settings.fair_queue,
-            )
-        case _:
-            assert_never(settings)
+    return load(check_template=Template.parse)
 
 
 def retry_policy(route: RouteSettings) -> RetryPolicy:
@@ -95,7 +49,7 @@ def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) 
             sinks[outlets[sink_name]] = Envelope(
                 sink.envelope,
                 source=source,
-                destination=Template.parse(sink.topic) if isinstance(sink, KafkaSink) else None,
+                destination=Template.parse(sink.destination[1]),
                 key=None if route.key is None else Template.parse(route.key),
                 headers={key: Template.parse(text) for key, text in sink.headers.items()},
             )

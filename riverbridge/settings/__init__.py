@@ -6,15 +6,8 @@ Only `service.py` and the commands use this package; library classes take plain 
 """
 
 from riverbridge.settings.loading import load
-from riverbridge.settings.models import (
-    Described,
-    KafkaSink,
-    KafkaSource,
-    Route,
-    Settings,
-    Sink,
-    SqsSink,
-)
+from riverbridge.settings.models import Described, KafkaSource, Route, Settings
+from riverbridge.settings.sinks import KafkaSink, SinkSettings, SqsSink
 
 __all__ = [
     "Described",
@@ -22,7 +15,7 @@ __all__ = [
     "KafkaSource",
     "Route",
     "Settings",
-    "Sink",
+    "SinkSettings",
     "SqsSink",
     "load",
 ]

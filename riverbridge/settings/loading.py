@@ -26,7 +26,8 @@ from riverbridge.settings.reading import (
     read_env,
     read_toml,
 )
-from riverbridge.settings.rules import CheckSink, CheckTemplate
+from riverbridge.settings.rules import CheckTemplate
+from riverbridge.settings.sinks import FAILED, KINDS
 
 DOTENV = File(".env")
 TOML = File("riverbridge.toml")
@@ -39,14 +40,13 @@ def load(
     dotenv: File | None = DOTENV,
     toml: File | None = TOML,
     require_database: bool = True,
-    check_sink: CheckSink | None = None,
     check_template: CheckTemplate | None = None,
 ) -> Settings:
     """The settings from `env` (by default the process's), over `.env`, over the TOML file.
 
-    None leaves a file out; only the two default files may be absent. `check_sink` gives what a
-    sink's own library refuses, `check_template` raises TemplateError. Raises ConfigurationError
-    with every problem, a line each, starting with the variable or file; no line holds a secret.
+    None leaves a file out; only the two default files may be absent. `check_template` raises
+    TemplateError. Raises ConfigurationError with every problem, a line each, starting with the
+    variable or file; no line holds a secret.
     """
     env = os.environ if env is None else env
     layers = [read_env(_TREE, env)]
@@ -57,7 +57,7 @@ def load(
     draft = _Draft(layers)
     settings = draft.validate()
     checked = rules.Checked(
-        settings, frozenset(draft.given), draft.entries("sinks"), check_sink, check_template
+        settings, frozenset(draft.given), draft.entries("sinks"), check_template
     )
     draft.add(rules.problems(checked))
     if require_database and settings.database_url is None:
@@ -173,14 +173,18 @@ def _text(detail: ErrorDetails) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind == "union_tag_not_found":
-        return "not set, and it is required: kafka or sqs"
+        return f"not set, and it is required: one of {', '.join(KINDS)}"
     if kind == "union_tag_invalid":
-        return "must be one of kafka, sqs"
+        return f"must be one of {', '.join(KINDS)}{_lost()}"
     if kind == "literal_error":
         return f"must be {context['expected']}"
     if kind == "extra_forbidden":
         return "has no meaning for this type of sink"
     return "has the wrong type"
+
+
+def _lost() -> str:
+    return "".join(f"; the plug-in of {name} failed: {why}" for name, why in FAILED.items())
 
 
 def _touches(path: shape.Path, wrong: set[shape.Path]) -> bool:

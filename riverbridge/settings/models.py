@@ -6,52 +6,46 @@ Durations are float seconds, sizes bytes. `load` (loading.py) is what makes them
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Union
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from riverbridge.settings import checks, shape
+from riverbridge.settings.parts import (
+    CONFIG,
+    DAY,
+    HOUR,
+    INSECURE,
+    MINUTE,
+    Boolean,
+    Config,
+    Host,
+    Keep,
+    Part,
+    Port,
+    Servers,
+)
 from riverbridge.settings.secrets import Pairs
+from riverbridge.settings.sinks import KINDS, SinkSettings
 from riverbridge.settings.values import (
     Bytes,
     Choice,
     Dsn,
     Flag,
     Names,
-    Properties,
     Seconds,
     Text,
     Whole,
 )
 
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 PREFIX = shape.PREFIX
 
-Boolean = Annotated[bool, Flag()]
-Template = Annotated[str, Text(1024, kind="template")]
-Envelope = Annotated[Literal["cloudevents", "raw"], Choice("cloudevents", "raw")]
-Port = Annotated[int, Whole(0, 65535)]
-Host = Annotated[str, Text(255, checks.host)]
-Url = Annotated[str, Text(2048, checks.url, "URL")]
-Servers = Annotated[str, Text(4096, checks.servers)]
-DeliveryTimeout = Annotated[float, Seconds(0.1, MINUTE)]
-Config = Annotated[Mapping[str, str], Properties(dotted=True)]
-Keep = Annotated[float | None, Seconds(0, 3650 * DAY, keep=True)]
-
-_TIMEOUT = "How long a message may take to be acknowledged; by default the deadline."
-_ENVELOPE = "What a message is: the job's args in a binary-mode CloudEvent, or the args alone."
-_INSECURE = "Allow settings that give up transport security; each is warned about at every start."
-_CONFIG = (
-    "Any librdkafka property. Single ones may be set by a variable each, with `_` for the dots: "
-    "`…__CONFIG__SASL_PASSWORD`. Secrets are masked wherever it is shown."
-)
-
-
-class Part(BaseModel):
-    """The base of every table: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+# Which kinds of sinks there are is known only here and now: mypy sees what they have in common.
+if TYPE_CHECKING:
+    Sink = SinkSettings
+else:
+    Sink = Annotated[Union[tuple(KINDS.values())], Field(discriminator="type")]  # noqa: UP007
 
 
 class Retention(Part):
@@ -89,72 +83,6 @@ class Probes(Part):
         "127.0.0.1", description="Address of the probes, which may be any; by default HTTP's."
     )
     port: Port = Field(8080, description="Port of the probes; by default HTTP's.")
-
-
-class KafkaSink(Part):
-    """Deliver to a Kafka topic."""
-
-    type: Literal["kafka"] = Field(description="Selects this kind of sink.", examples=["kafka"])
-    bootstrap_servers: Servers = Field(
-        description="The brokers to ask first: host:port, comma-separated.",
-        examples=["broker:9092"],
-    )
-    topic: Template = Field(
-        description="The topic; may use the job, as in `jobs.{kind}`.", examples=["jobs.{kind}"]
-    )
-    headers: Annotated[Mapping[str, str], Properties()] = Field(
-        Pairs(),
-        description="Further record headers; the values are templates.",
-        examples=['{"tenant":"{args.tenant}"}'],
-    )
-    config: Config = Field(Pairs(), description=_CONFIG, examples=['{"compression.type":"zstd"}'])
-    delivery_timeout: DeliveryTimeout = Field(10.0, description=_TIMEOUT)
-    envelope: Envelope = Field("cloudevents", description=_ENVELOPE)
-    msk_iam_region: Annotated[str | None, Text(64)] = Field(
-        None,
-        description="Sign in to Amazon MSK with IAM in this region; needs `riverbridge[msk]`.",
-        examples=["eu-west-1"],
-    )
-    insecure: Boolean = Field(False, description=_INSECURE)
-
-
-class SqsSink(Part):
-    """Deliver to an SQS queue; one whose URL ends in `.fifo` is a FIFO queue."""
-
-    type: Literal["sqs"] = Field(description="Selects this kind of sink.", examples=["sqs"])
-    queue_url: Url = Field(
-        description="The queue's URL.",
-        examples=["https://sqs.eu-west-1.amazonaws.com/123456789012/billing.fifo"],
-    )
-    region: Annotated[str | None, Text(64)] = Field(
-        None, description="The AWS region; by default the credential chain's."
-    )
-    endpoint_url: Annotated[str | None, Text(2048, checks.url, "URL")] = Field(
-        None, description="Another endpoint than AWS's own.", examples=["http://127.0.0.1:4566"]
-    )
-    headers: Annotated[Mapping[str, str], Properties()] = Field(
-        Pairs(),
-        description="Further message attributes; the values are templates.",
-        examples=['{"tenant":"{args.tenant}"}'],
-    )
-    delivery_timeout: DeliveryTimeout = Field(10.0, description=_TIMEOUT)
-    envelope: Envelope = Field("cloudevents", description=_ENVELOPE)
-    threads: Annotated[int, Whole(1, 64)] = Field(
-        8, description="How many requests are under way at once."
-    )
-    fair_queue: Boolean = Field(
-        False,
-        description="On a standard queue, send the route's key as the message group (fair queue).",
-    )
-    insecure: Boolean = Field(False, description=_INSECURE)
-
-    @property
-    def fifo(self) -> bool:
-        """Whether the queue is a FIFO queue, by its name."""
-        return self.queue_url.endswith(".fifo")
-
-
-Sink = KafkaSink | SqsSink
 
 
 class Route(Part):
@@ -233,8 +161,8 @@ class KafkaSource(Part):
     kind: Annotated[str, Text(127, checks.kind_name)] = Field(
         description="The kind of the jobs.", examples=["signup"]
     )
-    config: Config = Field(Pairs(), description=_CONFIG)
-    insecure: Boolean = Field(False, description=_INSECURE)
+    config: Config = Field(Pairs(), description=CONFIG)
+    insecure: Boolean = Field(False, description=INSECURE)
 
 
 class Described(NamedTuple):
@@ -319,7 +247,7 @@ class Settings(BaseSettings):
     log: Log = Log()  # type: ignore[call-arg]
     http: Http = Http()  # type: ignore[call-arg]
     probes: Probes = Probes()  # type: ignore[call-arg]
-    sinks: Mapping[str, Annotated[KafkaSink | SqsSink, Field(discriminator="type")]] = {}
+    sinks: Mapping[str, Sink] = {}
     routes: Mapping[str, Route] = {}
     sources: Mapping[str, KafkaSource] = {}
 

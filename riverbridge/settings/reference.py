@@ -8,6 +8,8 @@ from typing import get_args
 from pydantic_core import PydanticUndefined
 
 from riverbridge.settings import models, shape
+from riverbridge.settings.parts import Part
+from riverbridge.settings.sinks.kinds import OURS
 
 _HEAD = """\
 # Configuration
@@ -45,7 +47,7 @@ end every command with exit code 78 and one line for each problem, all at once.
 This page is written by `python -m riverbridge.settings`.
 """
 
-_SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[models.Part], ...]], ...] = (
+_SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[Part], ...]], ...] = (
     (
         "Retention",
         "Applies where riverbridge leads the upkeep.",
@@ -55,8 +57,7 @@ _SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[models.Part], ...]], ...
     ("Logging", "", ("log",), (models.Log,)),
     ("Console and API", "", ("http",), (models.Http,)),
     ("Probes", "", ("probes",), (models.Probes,)),
-    ("Kafka sinks", "", ("sinks", "<NAME>"), (models.KafkaSink,)),
-    ("SQS sinks", "", ("sinks", "<NAME>"), (models.SqsSink,)),
+    *((kind.title, "", ("sinks", "<NAME>"), (kind,)) for kind in OURS),
     (
         "Routes",
         (
@@ -84,7 +85,7 @@ def reference() -> str:
 
 
 def _table(
-    title: str, text: str, path: shape.Path, part: tuple[type[models.Part | models.Settings], ...]
+    title: str, text: str, path: shape.Path, part: tuple[type[Part | models.Settings], ...]
 ) -> Iterator[str]:
     yield f"## {title}\n"
     if text:

@@ -6,22 +6,21 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from urllib.parse import urlsplit
 
 from riverbridge.errors import TemplateError
 from riverbridge.model import globs
 from riverbridge.settings import checks
-from riverbridge.settings.models import KafkaSink, Route, Settings, Sink, SqsSink
+from riverbridge.settings.models import Route, Settings
 from riverbridge.settings.reading import Problem
 from riverbridge.settings.secrets import MASK, Pairs
 from riverbridge.settings.shape import Path, variable
+from riverbridge.settings.sinks import SinkSettings
+from riverbridge.settings.sinks.kafka import insecure_properties
 from riverbridge.settings.values import spell
 
-CheckSink = Callable[[Sink], Iterable[str]]
 CheckTemplate = Callable[[str], object]
 # Addresses that take a port from others too; localhost is another spelling of some.
 _WIDE = frozenset({"0.0.0.0", "::", "localhost"})  # noqa: S104
-_FALSE = ("false", "f", "0", "no", "off")
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,9 @@ class Checked:
     given: frozenset[Path]
     sinks: tuple[str, ...]
     """The names of all sinks, also of those whose own settings are wrong."""
-    check_sink: CheckSink | None = None
     check_template: CheckTemplate | None = None
 
-    def pairs(self) -> Iterator[tuple[str, Route, str, Sink]]:
+    def pairs(self) -> Iterator[tuple[str, Route, str, SinkSettings]]:
         """Each route with each of its sinks."""
         for name, route in self.settings.routes.items():
             for sink in route.sinks:
@@ -162,34 +160,28 @@ def _keys_and_order(checked: Checked) -> Iterator[Problem]:
     yield from found.values()
 
 
-def _key_and_order(path: Path, route: Route, name: str, sink: Sink) -> Iterator[Problem]:
-    key, ordered = (*path, "key"), (*path, "ordered")
-    fifo = isinstance(sink, SqsSink) and sink.fifo
-    fair = isinstance(sink, SqsSink) and sink.fair_queue
-    if route.key is None and (fifo or fair):
-        what = "is a FIFO queue" if fifo else "is used as a fair queue"
+def _key_and_order(path: Path, route: Route, name: str, sink: SinkSettings) -> Iterator[Problem]:
+    if route.key is None and (why := sink.wants_key):
         yield Problem(
-            key,
-            f"not set, but sink {name} {what} and needs one as its message group; "
-            "give a template, as in {args.customer_id}",
+            (*path, "key"),
+            f"not set, but sink {name} {why}; give a template, as in {{args.customer_id}}",
         )
-    if route.ordered is None and (fifo or (route.key is not None and isinstance(sink, KafkaSink))):
-        what = "is a FIFO queue" if fifo else "is Kafka and the route has a key"
+    if route.ordered is None and (why := sink.wants_order(route.key is not None)):
         yield Problem(
-            ordered,
-            f"not set, but sink {name} {what}; state whether order matters "
+            (*path, "ordered"),
+            f"not set, but sink {name} {why}; state whether order matters "
             "(false is all that is built yet)",
         )
 
 
-def _fair_queues(checked: Checked) -> Iterator[Problem]:
+def _sinks(checked: Checked) -> Iterator[Problem]:
+    """What each kind of sink has to say of its settings."""
     for name, sink in checked.settings.sinks.items():
-        if isinstance(sink, SqsSink) and sink.fair_queue and sink.fifo:
-            yield Problem(
-                ("sinks", name, "fair_queue"),
-                "is for standard queues, and this is a FIFO queue; unset it",
-                (("sinks", name, "queue_url"),),
-            )
+        secrets = Pairs(getattr(sink, "config", {})).secrets()
+        for at, text in sink.problems():
+            for secret in secrets:
+                text = text.replace(secret, MASK)
+            yield Problem(_at(name, at), " ".join(text.split()))
 
 
 def _retries(checked: Checked) -> Iterator[Problem]:
@@ -225,36 +217,28 @@ def _security(checked: Checked) -> Iterator[Problem]:
 
 def _insecure(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
     """Path, what is insecure there, and whether it is allowed."""
-    for table, entries in (("sinks", settings.sinks), ("sources", settings.sources)):
-        for name, part in entries.items():
-            config = {k.lower(): v.strip().lower() for k, v in getattr(part, "config", {}).items()}
-            path = (table, name, "config")
-            if config.get("enable.ssl.certificate.verification") in _FALSE:
-                text = "enable.ssl.certificate.verification=false trusts any server"
-                yield path, text, part.insecure
-            if config.get("ssl.endpoint.identification.algorithm") == "none":
-                text = "ssl.endpoint.identification.algorithm=none trusts any server's certificate"
-                yield path, text, part.insecure
-            endpoint = urlsplit(getattr(part, "endpoint_url", None) or "")
-            if endpoint.scheme == "http" and not checks.is_loopback(endpoint.hostname or ""):
-                text = "sends jobs and signatures unencrypted (http) to another machine"
-                yield (table, name, "endpoint_url"), text, part.insecure
+    for name, sink in settings.sinks.items():
+        for at, text in sink.insecurities():
+            yield _at(name, at), text, sink.insecure
+    for name, source in settings.sources.items():
+        for at, text in insecure_properties(source.config):
+            yield ("sources", name, at), text, source.insecure
 
 
-def _hooks(checked: Checked) -> Iterator[Problem]:
+def _at(sink: str, field: str) -> Path:
+    return ("sinks", sink, field) if field else ("sinks", sink)
+
+
+def _used_templates(checked: Checked) -> Iterator[Problem]:
     for name, sink in checked.settings.sinks.items():
-        path: Path = ("sinks", name)
-        if checked.check_sink is not None:
-            secrets = Pairs(getattr(sink, "config", {})).secrets()
-            at = (*path, "config") if isinstance(sink, KafkaSink) else path
-            for text in checked.check_sink(sink):
-                for secret in secrets:
-                    text = text.replace(secret, MASK)
-                yield Problem(at, " ".join(text.split()))
-        templates = [((*path, "headers"), value) for value in sink.headers.values()]
-        if isinstance(sink, KafkaSink):
-            templates.append(((*path, "topic"), sink.topic))
-        yield from _templates(checked, templates)
+        field, text = sink.destination
+        yield from _templates(
+            checked,
+            [
+                *(((("sinks", name, "headers"), value)) for value in sink.headers.values()),
+                (_at(name, field), text),
+            ],
+        )
     keys = [(("routes", n, "key"), r.key) for n, r in checked.settings.routes.items() if r.key]
     yield from _templates(checked, keys)
 
@@ -274,8 +258,8 @@ _RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
     _sinks_of_routes,
     _overlaps,
     _keys_and_order,
-    _fair_queues,
+    _sinks,
     _retries,
     _security,
-    _hooks,
+    _used_templates,
 )

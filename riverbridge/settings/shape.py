@@ -7,6 +7,7 @@ case, joined by two underscores. DATABASE_URL has no prefix.
 from __future__ import annotations
 
 import difflib
+import inspect
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,7 +66,10 @@ def tree(*models: type[BaseModel]) -> Table:
     """What a model, or any of several, holds."""
     fields: dict[str, Node] = {}
     for model in models:
-        for name, field in model.model_fields.items():
+        own = inspect.get_annotations(model)
+        # What a model adds comes before what it has from its base: it is what the user looks for.
+        for name in sorted(model.model_fields, key=lambda name: name not in own):
+            field = model.model_fields[name]
             fields.setdefault(field.alias or name, _node(field))
     return Table(fields, models)
 

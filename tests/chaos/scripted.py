@@ -16,9 +16,8 @@ from unittest import mock
 
 from riverbridge.cli import main
 from riverbridge.model.outcome import Delivered, Outcome, Retry, Unreachable
-from riverbridge.service import running
-from riverbridge.settings import Sink as SinkSettings
-from riverbridge.sinks.base import Message, Sink
+from riverbridge.settings import KafkaSink
+from riverbridge.sinks.base import Message
 
 VARIABLE = "CHAOS_SCRIPT"
 """JSON: `ledger` is the path; `delay` the seconds a call takes; `kill_on` the jobs that kill the
@@ -69,12 +68,8 @@ class FileSink:
         return Delivered()
 
 
-def _make_sink(name: str, settings: SinkSettings) -> Sink:
-    return FileSink(name)
-
-
 if __name__ == "__main__":
     if VARIABLE not in os.environ:
         main(["run"])
-    with mock.patch.object(running, "make_sink", _make_sink):
+    with mock.patch.object(KafkaSink, "open", lambda _settings, name: FileSink(name)):
         main(["run"])

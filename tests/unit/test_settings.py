@@ -132,7 +132,7 @@ def test_config_in_one_and_in_parts_and_of_any_scalar() -> None:
     sink = read(
         {
             **KAFKA,
-            "RIVERBRIDGE_SINKS__EVENTS__CONFIG": '{"linger.ms":5,"acks":"1","a.b":true}',
+            "RIVERBRIDGE_SINKS__EVENTS__CONFIG": '{"linger.ms":5,"acks":"1","log.queue":true}',
             "RIVERBRIDGE_SINKS__EVENTS__CONFIG__ACKS": "all",
             "RIVERBRIDGE_SINKS__EVENTS__CONFIG__SASL_PASSWORD": "line\nbreak",
         }
@@ -141,7 +141,7 @@ def test_config_in_one_and_in_parts_and_of_any_scalar() -> None:
     assert sink.config == {
         "linger.ms": "5",
         "acks": "all",
-        "a.b": "true",
+        "log.queue": "true",
         "sasl.password": "line\nbreak",
     }
 

@@ -55,10 +55,12 @@ def test_toml_says_the_same_as_the_environment(tmp_path: Path) -> None:
 
 
 def test_dotted_properties_in_toml(tmp_path: Path) -> None:
-    text = TOML.replace("[http]", '[sinks.events.config]\nlinger.ms = 5\n"a.b" = true\n[http]')
+    text = TOML.replace(
+        "[http]", '[sinks.events.config]\nlinger.ms = 5\n"log.queue" = true\n[http]'
+    )
     sink = load({}, None, toml(tmp_path, text)).sinks["events"]
     assert isinstance(sink, KafkaSink)
-    assert sink.config == {"linger.ms": "5", "a.b": "true"}
+    assert sink.config == {"linger.ms": "5", "log.queue": "true"}
 
 
 @pytest.mark.parametrize(

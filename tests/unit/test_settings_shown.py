@@ -98,9 +98,9 @@ def test_a_value_in_the_wrong_place_is_not_repeated() -> None:
 
 def test_describe_tells_where_values_come_from(tmp_path: Path) -> None:
     toml, dotenv = tmp_path / "r.toml", tmp_path / "r.env"
-    toml.write_text('lanes = 3\nhold = "2s"\ngrace = 1\n[sinks.events.config]\nacks = 1\n')
+    toml.write_text('lanes = 3\nhold = "2s"\ngrace = 1\n[sinks.events.config]\nlinger.ms = 1\n')
     dotenv.write_text("RIVERBRIDGE_LANES=4\nRIVERBRIDGE_HOLD=3s\n")
-    env = {"DATABASE_URL": DSN, "RIVERBRIDGE_LANES": "5", **KAFKA, S + "CONFIG__A": "b"}
+    env = {"DATABASE_URL": DSN, "RIVERBRIDGE_LANES": "5", **KAFKA, S + "CONFIG__CLIENT_RACK": "b"}
     s = load(env, dotenv, toml)
     assert (s.lanes, s.hold, s.grace) == (5, 3, 1)
     lines = {line.variable: line[1:] for line in s.describe()}
@@ -109,7 +109,11 @@ def test_describe_tells_where_values_come_from(tmp_path: Path) -> None:
     assert lines["RIVERBRIDGE_GRACE"] == ("1s", "r.toml", False)
     assert lines["RIVERBRIDGE_DEADLINE"] == ("10s", "default", True)
     assert lines["RIVERBRIDGE_SCHEMA"] == (None, "default", True)
-    assert lines[S + "CONFIG"] == ('{"acks": "1", "a": "b"}', "environment and r.toml", False)
+    assert lines[S + "CONFIG"] == (
+        '{"linger.ms": "1", "client.rack": "b"}',
+        "environment and r.toml",
+        False,
+    )
 
 
 def test_what_describe_shows_reads_as_the_same() -> None:

@@ -1,0 +1,8 @@
+"""The kinds of sinks: ours, and those that installed packages bring."""
+
+from riverbridge.settings.sinks.base import SinkSettings
+from riverbridge.settings.sinks.kafka import KafkaSink
+from riverbridge.settings.sinks.kinds import FAILED, KINDS
+from riverbridge.settings.sinks.sqs import SqsSink
+
+__all__ = ["FAILED", "KINDS", "KafkaSink", "SinkSettings", "SqsSink"]

@@ -1,0 +1,83 @@
+"""What every kind of sink is told, and what the rest of riverbridge asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from riverbridge.settings import checks
+from riverbridge.settings.parts import INSECURE, MINUTE, Boolean, Part
+from riverbridge.settings.secrets import Pairs
+from riverbridge.settings.values import Choice, Properties, Seconds
+from riverbridge.sinks.base import Sink
+
+Found = tuple[str, str]
+"""A field's name, or "" for the sink as a whole, and what is wrong there."""
+
+
+class SinkSettings(Part):
+    """A kind of sink: a subclass with a `type` of its own, a field per setting, and `open`.
+
+    Every field has a rule of `riverbridge.settings.values`, which is how its value is read, limited
+    and shown. A package of its own names the class in the entry point group `riverbridge.sinks`,
+    under the name that is its `type`.
+    """
+
+    title: ClassVar[str] = ""
+    """Its heading in the configuration reference."""
+
+    type: str
+    headers: Annotated[Mapping[str, str], Properties()] = Field(
+        Pairs(),
+        description="Further headers of each message; the values are templates.",
+        examples=['{"tenant":"{args.tenant}"}'],
+    )
+    delivery_timeout: Annotated[float, Seconds(0.1, MINUTE)] = Field(
+        10.0, description="How long a message may take to be acknowledged; by default the deadline."
+    )
+    envelope: Annotated[Literal["cloudevents", "raw"], Choice("cloudevents", "raw")] = Field(
+        "cloudevents",
+        description="What a message is: the job's args in a binary-mode CloudEvent, or the args "
+        "alone.",
+    )
+    insecure: Boolean = Field(False, description=INSECURE)
+
+    @property
+    def destination(self) -> tuple[str, str]:
+        """The field that says where messages go, and its template, where a job may decide it."""
+        return "", ""
+
+    @property
+    def wants_key(self) -> str | None:
+        """Why a route to this sink has to have a key, or None."""
+        return None
+
+    def wants_order(self, keyed: bool) -> str | None:
+        """Why a route to this sink, with a key or not, has to state `ordered`, or None."""
+        return None
+
+    def problems(self) -> Iterable[Found]:
+        """What cannot work, as far as it is known without connecting to anything."""
+        return ()
+
+    def insecurities(self) -> Iterable[Found]:
+        """What gives up transport security, which only `insecure` allows."""
+        return ()
+
+    def open(self, name: str) -> Sink:
+        """The sink, which may connect only when it is used. Its library is imported only here.
+
+        name: how logs and servers are to know it. Raises ConfigurationError for what only the
+        library can refuse.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no open(): a kind of sink needs it")
+
+
+def unencrypted(field: str, url: str | None) -> Iterable[Found]:
+    """For `insecurities`: says so where `url` sends over plain HTTP to another machine."""
+    parts = urlsplit(url or "")
+    if parts.scheme == "http" and not checks.is_loopback(parts.hostname or ""):
+        yield field, "sends jobs and signatures unencrypted (http) to another machine"

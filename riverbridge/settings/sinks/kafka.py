@@ -1,0 +1,78 @@
+"""Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from riverbridge.settings.parts import CONFIG, Config, Servers, Template
+from riverbridge.settings.secrets import Pairs
+from riverbridge.settings.sinks.base import Found, SinkSettings
+from riverbridge.settings.values import Text
+from riverbridge.sinks.base import Sink
+
+_FALSE = ("false", "f", "0", "no", "off")
+
+
+def insecure_properties(config: Mapping[str, str]) -> Iterable[Found]:
+    """Which of librdkafka's properties give up transport security."""
+    values = {name.lower(): value.strip().lower() for name, value in config.items()}
+    if values.get("enable.ssl.certificate.verification") in _FALSE:
+        yield "config", "enable.ssl.certificate.verification=false trusts any server"
+    if values.get("ssl.endpoint.identification.algorithm") == "none":
+        text = "ssl.endpoint.identification.algorithm=none trusts any server's certificate"
+        yield "config", text
+
+
+class KafkaSink(SinkSettings):
+    """Deliver to a Kafka topic."""
+
+    title: ClassVar[str] = "Kafka sinks"
+
+    type: Literal["kafka"] = Field(description="Selects this kind of sink.", examples=["kafka"])
+    bootstrap_servers: Servers = Field(
+        description="The brokers to ask first: host:port, comma-separated.",
+        examples=["broker:9092"],
+    )
+    topic: Template = Field(
+        description="The topic; may use the job, as in `jobs.{kind}`.", examples=["jobs.{kind}"]
+    )
+    config: Config = Field(Pairs(), description=CONFIG, examples=['{"compression.type":"zstd"}'])
+    msk_iam_region: Annotated[str | None, Text(64)] = Field(
+        None,
+        description="Sign in to Amazon MSK with IAM in this region; needs `riverbridge[msk]`.",
+        examples=["eu-west-1"],
+    )
+
+    @property
+    def destination(self) -> tuple[str, str]:
+        return "topic", self.topic
+
+    def wants_order(self, keyed: bool) -> str | None:
+        return "is Kafka and the route has a key" if keyed else None
+
+    def problems(self) -> Iterable[Found]:
+        from riverbridge.sinks.kafka_config import check_config
+
+        for text in check_config(
+            self.config,
+            delivery_timeout=self.delivery_timeout,
+            msk_iam_region=self.msk_iam_region,
+        ):
+            yield "config", text
+
+    def insecurities(self) -> Iterable[Found]:
+        return insecure_properties(self.config)
+
+    def open(self, name: str) -> Sink:
+        from riverbridge.sinks.kafka import KafkaSink as Kafka
+
+        return Kafka(
+            bootstrap_servers=self.bootstrap_servers,
+            config=self.config,
+            delivery_timeout=self.delivery_timeout,
+            client_id=f"riverbridge-{name}",
+            msk_iam_region=self.msk_iam_region,
+        )
