@@ -57,14 +57,20 @@ demo: $(DEMO) ## Start Postgres, a broker and SQS on loopback, and the bridge be
 unit: $(DEV) ## The tests that need no server
 	$(BIN)/python -m pytest -q -m "not ($(SERVERS))" tests
 
+# Most of them wait, for a server or a time to pass: more than one at a time per core. Each process
+# has servers of its own, and takes the files in their order: those that last longest come first.
+PROCESSES ?= 3
+PARALLEL = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+
 test: unit ## All tests: first those without a server, then the others
-	$(BIN)/python -m pytest -m "($(SERVERS)) and not slow" tests $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "($(SERVERS)) and not slow" tests $(ARGS)
 
 test-slow: $(DEV) ## The tests that take minutes each: long outages
 	$(BIN)/python -m pytest -m slow tests $(ARGS)
 
 test-postgres-matrix: $(MATRIX) ## The Postgres tests on 15, 16, 17 and 18
-	RIVERBRIDGE_TEST_PG_EVERYWHERE=1 RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest -m "postgres and not slow" tests $(ARGS)
+	RIVERBRIDGE_TEST_PG_EVERYWHERE=1 RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest \
+		$(PARALLEL) -m "postgres and not slow" tests $(ARGS)
 
 check: $(DEV) ## Format, lint, types and layers
 	$(BIN)/ruff format --check .
