@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from psycopg import errors, sql
-from psycopg.conninfo import make_conninfo
 
 from riverbridge.client.client import Client
 from riverbridge.errors import ConfigurationError
@@ -20,18 +16,11 @@ from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry
 from riverbridge.model.unique import UniqueOpts
 from riverbridge.sinks.base import Message
 from tests.support.bridge import ScriptedSink, running_bridge
-from tests.support.database import Database, new_name
+from tests.support.database import Database
+from tests.support.roles import Role, grants, new_role
 from tests.support.wait import eventually
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
-PASSWORD = "no secret"
 DENIED = "permission denied"
-
-
-def grants(name: str) -> list[str]:
-    block = re.search(rf"<!-- grants: {name} -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
-    assert block, f"docs/operations.md has no block of grants called {name}"
-    return [statement for statement in map(str.strip, block[1].split(";")) if statement]
 
 
 BRIDGE, UPKEEP, INSERT = grants("bridge"), grants("upkeep"), grants("insert")
@@ -39,38 +28,10 @@ UNIQUE = grants("unique")
 ADMINISTRATION = grants("administration")
 
 
-@dataclass(frozen=True)
-class Role:
-    """A role of no rights but those granted, and the database as it sees it."""
-
-    name: str
-    database: Database
-    owner: Database
-
-    def grant(self, statements: Sequence[str]) -> None:
-        with self.owner.connect() as connection:
-            for statement in statements:
-                assert statement.endswith(" TO riverbridge")
-                mine = f"{statement.removesuffix('riverbridge')}{self.name}"
-                connection.execute(mine.encode())
-
-
 @pytest.fixture
 def role(database: Database) -> Iterator[Role]:
-    name = new_name("riverbridge_role")
-    with database.connect() as connection:
-        connection.execute(
-            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
-                sql.Identifier(name), sql.Literal(PASSWORD)
-            )
-        )
-        # As a careful owner has it, and Postgres 14 had not.
-        connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
-    dsn = make_conninfo(database.dsn, user=name, password=PASSWORD)
-    yield Role(name, Database(database.name, dsn, database.server), database)
-    with database.connect() as connection:
-        connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
-        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+    with new_role(database) as made:
+        yield made
 
 
 def answer(message: Message) -> Outcome:
