@@ -2,8 +2,8 @@
 # ARGS goes to the command: make demo ARGS=--help
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow unit check bench bench-peers docs test-postgres-matrix interop test-deploy \
-	test-image lock format clean
+.PHONY: help demo test test-slow unit check bench bench-peers docs test-postgres-matrix interop test-riverui \
+	test-deploy test-image lock format clean
 
 # Called with the least minor version: p is a Python of it, or empty. pyenv's need not be chosen.
 find_python = for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 \
@@ -109,7 +109,10 @@ test-image: ## Build the image with buildah and try it; BASE names another base 
 interop: ## Build the Go programs of the interop tests
 	@for module in $$(find tests/interop -name go.mod); do \
 		dir=$$(dirname $$module); echo "go build $$dir"; \
-		(cd $$dir && mkdir -p bin && go build -o bin/ ./...) || exit 1; done
+		(cd $$dir && mkdir -p bin && go build -o bin/ ./... $$(sed -n 's/^tool //p' go.mod)) || exit 1; done
+
+test-riverui: $(DEV) ## River UI beside Python workers, in a browser too: needs Go, Chromium and ChromeDriver
+	RIVERBRIDGE_REQUIRE=postgres,go,browser $(BIN)/python -m pytest tests/interop/test_river_ui.py $(ARGS)
 
 # uv writes them; they hold hashes and name no registry.
 COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

@@ -17,8 +17,8 @@ DOWNLOAD_LIMIT, BUILD_LIMIT = 300, 500
 """Seconds."""
 
 
-def build(target: Path, source: Path = SOURCE) -> Path:
-    """Build the Go module in `source` as `target`, and return that.
+def build(target: Path, source: Path = SOURCE, package: str = ".") -> Path:
+    """Build `package`, as the Go module in `source` has it, as `target`, and return that.
 
     Raises PartMissing without the source, without Go, or where River's modules cannot be had, and
     BenchFailed if it does not compile.
@@ -34,7 +34,7 @@ def build(target: Path, source: Path = SOURCE) -> Path:
     had = _run([go, "mod", "download"], source, DOWNLOAD_LIMIT)
     if had.returncode:
         raise PartMissing(f"River's Go modules could not be had: {had.stderr.strip()}")
-    done = _run([go, "build", "-o", str(target), "."], source, BUILD_LIMIT)
+    done = _run([go, "build", "-o", str(target), package], source, BUILD_LIMIT)
     if done.returncode:
         raise BenchFailed(f"{source} cannot be built: {done.stderr.strip()[-2000:]}")
     return target
