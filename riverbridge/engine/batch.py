@@ -20,6 +20,9 @@ Claiming = Literal["auto", "lock", "lease"]
 `lease`: leased from the start. `auto`: `lock` until the taker proves slow."""
 
 
+LONG = 0.05
+"""Seconds from which on it matters for how long a job ran, and when it ended."""
+
 Settled = Callable[[Sequence[tuple[ClaimedJob, Outcome]]], None]
 """Told, after the commit, which jobs were settled and how. Called by a lane's thread: be quick."""
 
@@ -41,7 +44,10 @@ class Batch:
         """The same: others may have these jobs now, so what still runs is to be ended."""
         self.handed_over: set[int] = set()
         """Ids of jobs whose functions may have settled their leases themselves."""
+        self.long = False
+        """A taker sets this before it answers for a job that took longer than `LONG`."""
         self._outcomes: list[Outcome | None] = [None] * len(jobs)
+        self._answered_at = [0.0] * len(jobs)
         self._open = len(jobs)
         self._lock = threading.Lock()
         self._answered = threading.Event()
@@ -51,10 +57,12 @@ class Batch:
 
     def answer(self, outcomes: Sequence[Outcome], start: int = 0) -> None:
         """Give outcomes to the jobs from `start` on. A job's first outcome stands."""
+        now = time.monotonic()
         with self._lock:
             for index, outcome in enumerate(outcomes, start):
                 if self._outcomes[index] is None:
                     self._outcomes[index] = outcome
+                    self._answered_at[index] = now
                     self._open -= 1
             if self._open == 0:
                 self._answered.set()
@@ -106,6 +114,11 @@ class Batch:
         with self._lock:
             return list(self._outcomes)
 
+    def answered_at(self) -> list[float]:
+        """By time.monotonic, in the order of `jobs`; 0 for those that have no outcome yet."""
+        with self._lock:
+            return list(self._answered_at)
+
     def open(self) -> list[int]:
         """The places of the jobs that have no outcome yet."""
         with self._lock:
@@ -144,6 +157,7 @@ class Feed:
     max_attempts: an upper limit to the rows' own.
     delete_delivered: delivered rows are deleted instead of completed.
     oldest: jobs scheduled before this are cancelled, not taken.
+    timely: a row says when its own job was answered, and not when the batch was settled.
     """
 
     name: str
@@ -156,6 +170,7 @@ class Feed:
     delete_delivered: bool = False
     claiming: Claiming = "auto"
     oldest: datetime | None = None
+    timely: bool = False
 
     def takes(self, kind: str) -> bool:
         """Whether a job of this kind is claimed, as the claim's own LIKE judges it."""

@@ -15,19 +15,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import psycopg
 
 from riverbridge import telemetry
-from riverbridge.engine.batch import Batch, Feed
+from riverbridge.engine.batch import LONG, Batch, Feed
 from riverbridge.engine.leases import LeaseBook
 from riverbridge.engine.pace import Pace
 from riverbridge.engine.settling import BACK, SAVEPOINT, Aside, by_halves, write_locked
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob
-from riverbridge.model.outcome import Cancelled, Delivered, Outcome, Unreachable
+from riverbridge.model.outcome import Cancelled, Delivered, Unreachable
 from riverbridge.model.settlement import LAST_ATTEMPT, Lease, Settlement, settlement
 from riverbridge.store.database import (
     Connect,
@@ -277,8 +279,8 @@ class Lane:
         """Write all rows as delivered while they are out; returns whether that stands.
 
         So Postgres and the delivery work at the same time. Nothing is committed before every
-        outcome is known, and any other outcome takes it back: it is only tried while the feed's
-        last batch was delivered whole.
+        outcome is known, and any other outcome takes it back, as does a job that took long: it is
+        only tried while the feed's last batch was delivered whole.
         """
         connection.execute(SAVEPOINT)
         if not self._paces[feed].trusted:
@@ -302,7 +304,8 @@ class Lane:
         """
         began = time.monotonic()
         outcomes = batch.outcomes()
-        whole = all(isinstance(outcome, Delivered) for outcome in outcomes)
+        answered = batch.answered_at() if feed.timely else [began] * len(outcomes)
+        whole = not batch.long and all(isinstance(outcome, Delivered) for outcome in outcomes)
         self._paces[feed].trusted = whole
         if ahead and whole:
             labels = {"route": feed.name, "outcome": Delivered.__name__.lower()}
@@ -312,21 +315,19 @@ class Lane:
             connection.execute(BACK)
         rows: list[int | Settlement] = []
         late: list[ClaimedJob] = []
-        counts: dict[type[Outcome], int] = {}
         released = 0
-        for job, outcome in zip(batch.jobs, outcomes, strict=True):
+        for job, outcome, at in zip(batch.jobs, outcomes, answered, strict=True):
             if outcome is None:
                 late.append(job)
                 continue
-            counts[type(outcome)] = counts.get(type(outcome), 0) + 1
-            if isinstance(outcome, Delivered):
+            if isinstance(outcome, Delivered) and began - at <= LONG:
                 rows.append(job.id)
                 continue
             row = settlement(job, outcome, retry=feed.retry, max_attempts=feed.max_attempts)
             if row is None:
                 released += 1
             else:
-                rows.append(row)
+                rows.append(msgspec.structs.replace(row, age=max(0.0, began - at)))
         failed = by_halves(
             connection,
             rows,
@@ -338,7 +339,7 @@ class Lane:
             self._aside.add(id_, feed, reason)
         if released:
             self._waker.defer(feed, RELEASED_REST)
-        for kind, count in counts.items():
+        for kind, count in Counter(type(o) for o in outcomes if o is not None).items():
             telemetry.outcomes.add(count, {"route": feed.name, "outcome": kind.__name__.lower()})
         telemetry.settle_seconds.record(time.monotonic() - began, {"route": feed.name})
         return self._lease(connection, feed, late)

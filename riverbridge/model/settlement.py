@@ -36,6 +36,7 @@ class Settlement(msgspec.Struct, frozen=True):
 
     attempt: the number the row shall show; the attempt that ends now, or one less if given back.
     delay: seconds from the database's now to scheduled_at; None leaves it as it is.
+    age: seconds since the job ended, if it did so under its row lock; a lease is settled at once.
     """
 
     id: int
@@ -45,6 +46,7 @@ class Settlement(msgspec.Struct, frozen=True):
     delay: float | None = None
     metadata: str | None = None
     trace: str = ""
+    age: float = 0.0
 
 
 class Lease(msgspec.Struct, frozen=True):

@@ -93,7 +93,10 @@ class JobTable:
 
     def settle(self, connection: Connection, settlements: Sequence[Settlement]) -> int:
         """Settle locked rows, each in its own way; returns how many rows were written."""
-        parameters = _columns(settlements) | {"client": self._client}
+        parameters = _columns(settlements) | {
+            "ages": [s.age for s in settlements],
+            "client": self._client,
+        }
         return connection.execute(self._settle, parameters).rowcount
 
     def lease(self, connection: Connection, jobs: Sequence[ClaimedJob]) -> list[Lease]:

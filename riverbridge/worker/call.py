@@ -57,6 +57,9 @@ class Call:
     thread = 0
     """The one it runs in, once it does."""
 
+    lasted = 0.0
+    """Seconds that the function and what is around it took; 0 where it was not called."""
+
     _task: asyncio.Task[None] | None = None
     _cancellable = False
     _cancelled = False
@@ -145,6 +148,7 @@ class Call:
         for attempt, error in zip(inside, errors, strict=True):
             left = await attempt.leave(error)
             self.outcomes.append((attempt.place, attempt.outcome(left, handler)))
+        self.lasted = attempt.ended - began
 
     async def _called(self, inside: Sequence[Attempt]) -> Sequence[BaseException | None]:
         """Call the function; returns what each attempt failed with."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 
-from riverbridge.engine.batch import Batch
+from riverbridge.engine.batch import LONG, Batch
 from riverbridge.errors import WorkerError
 from riverbridge.model.outcome import Outcome
 from riverbridge.worker.attempt import Attempt
@@ -188,6 +188,8 @@ class Executor:
         outcomes: dict[Batch, list[tuple[int, Outcome]]] = defaultdict(list)
         for call in calls:
             outcomes[call.batch].extend(call.outcomes)
+            if call.lasted > LONG:
+                call.batch.long = True
         for batch, answers in outcomes.items():
             _answer_in_runs(batch, answers)
         with self._lock:

@@ -276,7 +276,8 @@ class WorkerPool:
         kinds: tuple[str, ...] = ("%",)
         if self.options.unknown == "leave":
             kinds = tuple(to_like(kind) for kind in executor.kinds())
-        return Feed(name=name, queue=name, taker=executor, retry=self.options.retry, kinds=kinds)
+        retry = self.options.retry
+        return Feed(name, name, executor, retry, kinds=kinds, timely=True)
 
     def _executors(self) -> list[Executor]:
         takers = [feed.taker for feed in list(self._feeds.values())]

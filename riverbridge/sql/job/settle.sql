@@ -15,7 +15,7 @@ SET state = CASE WHEN outcome.state IN ('retryable', 'scheduled') AND job.metada
                       'trace', outcome.trace)) END,
     finalized_at = CASE WHEN outcome.state IN ('completed', 'discarded', 'cancelled')
                           OR (outcome.state IN ('retryable', 'scheduled') AND job.metadata ? 'cancel_attempted_at')
-                        THEN statement_timestamp() END,
+                        THEN statement_timestamp() - make_interval(secs => outcome.age) END,
     metadata = CASE WHEN outcome.metadata IS NULL OR jsonb_typeof(job.metadata) <> 'object' THEN job.metadata
                     ELSE job.metadata || outcome.metadata::jsonb END,
     scheduled_at = CASE WHEN outcome.delay IS NULL
@@ -27,6 +27,6 @@ SET state = CASE WHEN outcome.state IN ('retryable', 'scheduled') AND job.metada
                         THEN array_append(job.attempted_by[array_length(job.attempted_by, 1) - 98:], %(client)s::text)
                         ELSE array_append(job.attempted_by, %(client)s::text) END
 FROM unnest(%(ids)b::bigint[], %(states)b::text[], %(errors)b::text[], %(delays)b::float8[],
-            %(attempts)b::int[], %(metadata)b::text[], %(traces)b::text[])
-     AS outcome (id, state, error, delay, attempt, metadata, trace)
+            %(attempts)b::int[], %(metadata)b::text[], %(traces)b::text[], %(ages)b::float8[])
+     AS outcome (id, state, error, delay, attempt, metadata, trace, age)
 WHERE job.id = outcome.id
