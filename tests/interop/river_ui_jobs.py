@@ -21,7 +21,7 @@ def write(what: str, job: RunningJob[Any]) -> None:
         print(what, job.id, file=diary, flush=True)
 
 
-@workers.work(dict, kind="loop", aliases=("young",))
+@workers.work(dict, kind="loop", aliases=("young", "fresh"))
 async def loop(job: RunningJob[dict[str, Any]]) -> None:
     """Never ends by itself."""
     write("begun", job)

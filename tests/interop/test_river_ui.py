@@ -181,6 +181,17 @@ def test_cancels_what_began_just_now(office: Office) -> None:
     assert office.wrote("told", id_)
 
 
+def test_does_not_delete_what_began_just_now(office: Office) -> None:
+    """Though it says so, as it does not look again at what it waited for."""
+    id_ = office.insert("fresh")
+    eventually(lambda: office.wrote("begun", id_))
+    assert office.job(id_)["state"] == "available"
+    office.ui.post("delete", id_)
+    assert office.job(id_)["state"] == "running"
+    office.ui.post("cancel", id_)
+    office.becomes(id_, "cancelled")
+
+
 def test_cancels_what_waits(office: Office) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
     retried = office.end("fail")
