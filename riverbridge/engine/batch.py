@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Literal, Protocol
 
-from riverbridge.model.job import ClaimedJob
+from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Outcome
 from riverbridge.model.retry import RetryPolicy
 
@@ -23,8 +23,9 @@ Claiming = Literal["auto", "lock", "lease"]
 LONG = 0.05
 """Seconds from which on it matters for how long a job ran, and when it ended."""
 
-Settled = Callable[[Sequence[tuple[ClaimedJob, Outcome]]], None]
-"""Told, after the commit, which jobs were settled and how. Called by a lane's thread: be quick."""
+Settled = Callable[[Sequence[tuple[ClaimedJob, Outcome, JobState]]], None]
+"""Told, after the commit, which jobs were settled, and what their rows got: not always what the
+outcome asked for (T24). Called by a lane's thread: be quick."""
 
 
 class Batch:
@@ -46,6 +47,8 @@ class Batch:
         """Ids of jobs whose functions may have settled their leases themselves."""
         self.long = False
         """A taker sets this before it answers for a job that took longer than `LONG`."""
+        self.states: dict[int, JobState] = {}
+        """What rows got under their locks, by id, but for those that were delivered."""
         self._outcomes: list[Outcome | None] = [None] * len(jobs)
         self._answered_at = [0.0] * len(jobs)
         self._open = len(jobs)

@@ -28,7 +28,7 @@ from riverbridge.engine.leases import LeaseBook
 from riverbridge.engine.pace import Pace
 from riverbridge.engine.settling import BACK, SAVEPOINT, Aside, by_halves, write_locked
 from riverbridge.engine.waking import Waker
-from riverbridge.model.job import ClaimedJob
+from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Cancelled, Delivered, Unreachable
 from riverbridge.model.settlement import LAST_ATTEMPT, Lease, Settlement, settlement
 from riverbridge.store.database import (
@@ -287,7 +287,7 @@ class Lane:
             return False
         ids = [job.id for job in batch.jobs]
         try:
-            if write_locked(connection, self._table, feed, ids) == len(ids):
+            if write_locked(connection, self._table, feed, ids, {}) == len(ids):
                 return True
         except psycopg.Error:
             if lost(connection):
@@ -331,7 +331,7 @@ class Lane:
         failed = by_halves(
             connection,
             rows,
-            lambda some: write_locked(connection, self._table, feed, some),
+            lambda some: write_locked(connection, self._table, feed, some, batch.states),
             under_savepoint=True,
         )
         for unwritten, reason in failed:
@@ -349,8 +349,15 @@ class Lane:
         if batch.on_settled is None:
             return
         left = {lease.job.id for lease in leases}.union(self._aside.ids())
-        outcomes = zip(batch.jobs, batch.outcomes(), strict=True)
-        batch.on_settled([(job, o) for job, o in outcomes if o is not None and job.id not in left])
+        told = []
+        for job, outcome in zip(batch.jobs, batch.outcomes(), strict=True):
+            if outcome is None or job.id in left:
+                continue
+            done = isinstance(outcome, Delivered)
+            state = JobState.COMPLETED if done else batch.states.get(job.id)
+            if state is not None:  # else it was released
+                told.append((job, outcome, state))
+        batch.on_settled(told)
 
     def _lease(self, connection: Connection, feed: Feed, jobs: Sequence[ClaimedJob]) -> list[Lease]:
         """Turn locked rows into leases; those that cannot be written are set aside."""

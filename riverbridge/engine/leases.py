@@ -12,6 +12,7 @@ from riverbridge import telemetry
 from riverbridge.engine.batch import Batch, Feed
 from riverbridge.engine.pace import Slowness
 from riverbridge.engine.settling import Aside, by_halves, write_leased
+from riverbridge.model.job import JobState
 from riverbridge.model.outcome import Outcome, Unreachable
 from riverbridge.model.settlement import Lease, Settlement, released, settlement
 from riverbridge.store.database import Connection, transaction
@@ -124,10 +125,14 @@ class LeaseBook:
                 1, {"route": feed.name, "outcome": type(outcome).__name__.lower()}
             )
         handed_over = out.batch.handed_over
-        settled = self._write(connection, feed, rows, handed_over) | handed_over
+        # What a function settled itself is completed, whatever became of the function then.
+        states = dict.fromkeys(handed_over, JobState.COMPLETED)
+        states |= self._write(connection, feed, rows, handed_over)
         if out.batch.on_settled is not None:
             told = ((out.leases[place].job, outcome) for place, outcome in ready)
-            out.batch.on_settled([(job, outcome) for job, outcome in told if job.id in settled])
+            out.batch.on_settled(
+                [(job, outcome, states[job.id]) for job, outcome in told if job.id in states]
+            )
 
     def _write(
         self,
@@ -135,20 +140,20 @@ class LeaseBook:
         feed: Feed,
         rows: list[tuple[Lease, Settlement]],
         handed_over: Collection[int] = (),
-    ) -> set[int]:
-        """Write what is still ours; returns the ids that were settled.
+    ) -> dict[int, JobState]:
+        """Write what is still ours; returns what those rows got.
 
         handed_over: ids that are no surprise if they are not ours.
         """
         started = time.monotonic()
-        ours: set[int] = set()
+        ours: dict[int, JobState] = {}
 
         def write(items: Sequence[tuple[Lease, Settlement]]) -> None:
             ours.update(write_leased(connection, self._table, feed, items))
 
         with transaction(connection, idle=5.0, total=15.0):
             failed = by_halves(connection, rows, write)
-            known = ours | {lease.job.id for (lease, _), _ in failed}
+            known = ours.keys() | {lease.job.id for (lease, _), _ in failed}
             missed = {
                 lease.job.id: (lease, row) for lease, row in rows if lease.job.id not in known
             }

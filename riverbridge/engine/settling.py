@@ -107,11 +107,16 @@ def by_halves(
 
 
 def write_locked(
-    connection: Connection, table: JobTable, feed: Feed, rows: Sequence[int | Settlement]
+    connection: Connection,
+    table: JobTable,
+    feed: Feed,
+    rows: Sequence[int | Settlement],
+    states: dict[int, JobState],
 ) -> int:
     """Settle locked rows; the usual case, everything delivered, is one statement.
 
-    rows: the ids of delivered jobs, and a settlement for each of the others.
+    rows: the ids of delivered jobs, and a settlement for each of the others. states: gets what the
+    others got.
     """
     delivered = [row for row in rows if isinstance(row, int)]
     written = 0
@@ -119,7 +124,9 @@ def write_locked(
         finish = table.delete if feed.delete_delivered else table.complete
         written += finish(connection, delivered)
     if len(delivered) < len(rows):
-        written += table.settle(connection, [row for row in rows if isinstance(row, Settlement)])
+        got = table.settle(connection, [row for row in rows if isinstance(row, Settlement)])
+        written += len(got)
+        states.update(got)
     return written
 
 
@@ -128,13 +135,14 @@ def write_leased(
     table: JobTable,
     feed: Feed,
     items: Sequence[tuple[Lease, Settlement]],
-) -> set[int]:
-    """Settle leases that are still ours; returns the ids that were."""
-    written: set[int] = set()
+) -> dict[int, JobState]:
+    """Settle leases that are still ours; returns what those got."""
+    written: dict[int, JobState] = {}
     if feed.delete_delivered:
         done = [lease for lease, s in items if s.state is JobState.COMPLETED]
         if done:
-            written = table.delete_leased(connection, done)
+            deleted = table.delete_leased(connection, done)
+            written = dict.fromkeys(deleted, JobState.COMPLETED)
         items = [item for item in items if item[0].job.id not in written]
     if items:
         written |= table.settle_leased(connection, items)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from riverbridge.model.job import ClaimedJob
+from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.settlement import Lease, Settlement
 from riverbridge.sql import statement
 from riverbridge.store.database import Connection
@@ -91,13 +91,18 @@ class JobTable:
         deleted = connection.execute(self._delete, {"ids": list(ids)}).rowcount
         return deleted if deleted == len(ids) else deleted + self.complete(connection, ids)
 
-    def settle(self, connection: Connection, settlements: Sequence[Settlement]) -> int:
-        """Settle locked rows, each in its own way; returns how many rows were written."""
+    def settle(
+        self, connection: Connection, settlements: Sequence[Settlement]
+    ) -> dict[int, JobState]:
+        """Settle locked rows, each in its own way; returns what those that were written got.
+
+        That is `cancelled` for a job that was to come back though somebody asked to cancel it.
+        """
         parameters = _columns(settlements) | {
             "ages": [s.age for s in settlements],
             "client": self._client,
         }
-        return connection.execute(self._settle, parameters).rowcount
+        return _states(connection.execute(self._settle, parameters).fetchall())
 
     def lease(self, connection: Connection, jobs: Sequence[ClaimedJob]) -> list[Lease]:
         """Turn locked rows into leases, in the order of `jobs`; they hold once committed."""
@@ -113,12 +118,11 @@ class JobTable:
 
     def settle_leased(
         self, connection: Connection, settled: Sequence[tuple[Lease, Settlement]]
-    ) -> set[int]:
-        """Settle leases that are still ours; returns the ids that were."""
+    ) -> dict[int, JobState]:
+        """Settle leases that are still ours; returns what those got, as `settle` does."""
         parameters = _columns([settlement for _, settlement in settled])
         parameters |= _fence([lease for lease, _ in settled])
-        rows = connection.execute(self._settle_leased, parameters).fetchall()
-        return {id_ for (id_,) in rows}
+        return _states(connection.execute(self._settle_leased, parameters).fetchall())
 
     def still_leased(self, connection: Connection, leases: Sequence[Lease]) -> set[int]:
         """The ids of those `leases` that are still ours, as `settle_leased` judges it."""
@@ -182,6 +186,10 @@ def _columns(settlements: Sequence[Settlement]) -> dict[str, Any]:
         "metadata": [s.metadata for s in settlements],
         "traces": [s.trace for s in settlements],
     }
+
+
+def _states(rows: Sequence[tuple[Any, ...]]) -> dict[int, JobState]:
+    return {id_: JobState(state) for id_, state in rows}
 
 
 def _fence(leases: Sequence[Lease]) -> dict[str, Any]:

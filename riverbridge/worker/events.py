@@ -17,17 +17,8 @@ from typing import Any
 
 from riverbridge.engine.batch import Batch
 from riverbridge.model.job import ClaimedJob, JobState
-from riverbridge.model.outcome import (
-    Cancelled,
-    Completed,
-    Delivered,
-    Interrupted,
-    Outcome,
-    Retry,
-    Snoozed,
-)
-from riverbridge.model.retry import RiverRetry
-from riverbridge.model.settlement import settlement
+from riverbridge.model.outcome import Cancelled, Interrupted, Outcome, Retry, Snoozed
+from riverbridge.model.text import error_text
 from riverbridge.worker.attempt import Attempt
 from riverbridge.worker.job import RunningJob
 
@@ -49,11 +40,14 @@ class EventKind(StrEnum):
     QUEUE_RESUMED = "queue_resumed"
 
 
+_FINAL = {
+    JobState.COMPLETED: EventKind.JOB_COMPLETED,
+    JobState.CANCELLED: EventKind.JOB_CANCELLED,
+}
+"""Of rows in these states it is told what they got, whatever the attempt asked for."""
+
 _KINDS: dict[type[Outcome], EventKind] = {
-    Delivered: EventKind.JOB_COMPLETED,
-    Completed: EventKind.JOB_COMPLETED,
     Retry: EventKind.JOB_FAILED,
-    Cancelled: EventKind.JOB_CANCELLED,
     Snoozed: EventKind.JOB_SNOOZED,
     Interrupted: EventKind.JOB_INTERRUPTED,
 }
@@ -72,8 +66,9 @@ class JobStats:
 class Event:
     """job, state, error, stats: of an attempt that was settled. queue: that was paused or resumed.
 
-    state: what the row got, by River's retry policy and as if nobody had asked to cancel the job
-    meanwhile.
+    state: what the row got, and error: what was appended to its errors. A job that fails or snoozes
+    after somebody asked to cancel it is `job_cancelled` if it is not run again (T24); one that
+    completed itself in a transaction of its own is `job_completed`, also if it failed after that.
     """
 
     kind: EventKind
@@ -211,17 +206,18 @@ class Events:
         batch.on_settled = partial(self._settled, attempts)
 
     def _settled(
-        self, attempts: Sequence[Attempt], settled: Sequence[tuple[ClaimedJob, Outcome]]
+        self, attempts: Sequence[Attempt], settled: Sequence[tuple[ClaimedJob, Outcome, JobState]]
     ) -> None:
         if not self._subscriptions:
             return
         by_id = {attempt.id: attempt for attempt in attempts}
-        for row, outcome in settled:
-            attempt, kind = by_id.get(row.id), _KINDS.get(type(outcome))
+        for row, outcome, state in settled:
+            attempt, kind = by_id.get(row.id), _FINAL.get(state) or _KINDS.get(type(outcome))
             if attempt is not None and kind is not None:
-                written = settlement(row, outcome, retry=RiverRetry())
-                assert written is not None  # only what releases a job writes no row
-                self.publish(Event(kind, attempt, written.state, written.error, _stats(attempt)))
+                error = None
+                if isinstance(outcome, Retry | Cancelled) and state is not JobState.COMPLETED:
+                    error = error_text(outcome.error)
+                self.publish(Event(kind, attempt, state, error, _stats(attempt)))
 
 
 def _stats(attempt: Attempt) -> JobStats:

@@ -191,7 +191,8 @@ def test_settlements_write_each_row_in_its_own_way(tables: Database) -> None:
                 Settlement(first[4], JobState.SCHEDULED, 1, None, 60.0, '{"snoozes": 2}'),
                 Settlement(first[5], JobState.CANCELLED, 2, "old"),
             ]
-            assert TABLE.settle(look, rows) == 6
+            got = TABLE.settle(look, rows)
+            assert got == {settled.id: settled.state for settled in rows}
         left = [row(look, id_) for id_ in first]
         assert [one["state"] for one in left] == [settled.state.value for settled in rows]
         assert [one["attempt"] for one in left] == [2, 2, 2, 2, 1, 2]
@@ -240,9 +241,9 @@ def test_a_job_marked_by_cancel_does_not_wait_for_another_attempt(
             jobs = claim(TABLE, look)
             if leased:
                 [lease] = TABLE.lease(look, jobs)
-                assert TABLE.settle_leased(look, [(lease, settled)]) == {id_}
+                assert TABLE.settle_leased(look, [(lease, settled)]) == {id_: found}
             else:
-                assert TABLE.settle(look, [settled]) == 1
+                assert TABLE.settle(look, [settled]) == {id_: found}
         left = row(look, id_)
         assert left["state"] == found
         if found == "cancelled":
@@ -296,7 +297,7 @@ def test_a_lease_that_is_no_longer_ours_is_not_settled(tables: Database, meanwhi
         before = row(look, id_)
         assert TABLE.still_leased(look, [lease]) == set()
         settled = [(lease, Settlement(id_, JobState.COMPLETED, 1))]
-        assert TABLE.settle_leased(look, settled) == set()
+        assert TABLE.settle_leased(look, settled) == {}
         assert row(look, id_) == before
 
 
@@ -314,9 +315,9 @@ def test_a_deleted_lease_and_one_of_another_client_are_not_settled(tables: Datab
             for one in leases
             if one.job.id == other
         ]
-        assert TABLE.settle_leased(look, theirs) == set()
+        assert TABLE.settle_leased(look, theirs) == {}
         settled = [(one, Settlement(one.job.id, JobState.COMPLETED, 1)) for one in leases]
-        assert TABLE.settle_leased(look, settled) == {other}
+        assert TABLE.settle_leased(look, settled).keys() == {other}
         assert row(look, other)["attempt"] == 1
 
 

@@ -65,7 +65,7 @@ def test_rows_that_cannot_be_written_hold_no_other(
             job.id if job.id % 2 else Settlement(job.id, JobState.DISCARDED, 1, "x") for job in jobs
         ]
         failed = by_halves(
-            connection, rows, lambda some: write_locked(connection, TABLE, feed(), some)
+            connection, rows, lambda some: write_locked(connection, TABLE, feed(), some, {})
         )
     assert [item if isinstance(item, int) else item.id for item, _ in failed] == list(bad)
     assert all(reason in why for _, why in failed)
@@ -82,7 +82,7 @@ def test_a_deferred_constraint_is_found_at_its_row(
     with transaction(connection, **LIMITS):
         rows: list[int | Settlement] = [job.id for job in claim(TABLE, connection)]
         failed = by_halves(
-            connection, rows, lambda some: write_locked(connection, TABLE, feed(), some)
+            connection, rows, lambda some: write_locked(connection, TABLE, feed(), some, {})
         )
     assert [(item, "not this one" in why) for item, why in failed] == [(7, True)]
     assert [id_ for id_, state in states(connection).items() if state == "available"] == [7]

@@ -10,7 +10,7 @@ from typing import Any
 from riverbridge.engine.batch import Batch
 from riverbridge.engine.leases import LeaseBook
 from riverbridge.engine.settling import Aside
-from riverbridge.model.job import ClaimedJob
+from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Delivered
 from riverbridge.model.settlement import Lease
 from tests.support.jobs import feed, job
@@ -19,10 +19,11 @@ from tests.support.jobs import feed, job
 class Fenced:
     """A table in which no lease is ours any more."""
 
-    def settle_leased(self, *_: object) -> set[int]:
-        return set()
+    def settle_leased(self, *_: object) -> dict[int, JobState]:
+        return {}
 
-    still_leased = settle_leased
+    def still_leased(self, *_: object) -> set[int]:
+        return set()
 
 
 def leased(book: LeaseBook, one: ClaimedJob) -> Batch:

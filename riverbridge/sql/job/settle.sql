@@ -30,3 +30,4 @@ FROM unnest(%(ids)b::bigint[], %(states)b::text[], %(errors)b::text[], %(delays)
             %(attempts)b::int[], %(metadata)b::text[], %(traces)b::text[], %(ages)b::float8[])
      AS outcome (id, state, error, delay, attempt, metadata, trace, age)
 WHERE job.id = outcome.id
+RETURNING job.id, job.state::text

@@ -30,4 +30,4 @@ WHERE job.id = outcome.id
   AND job.attempt = outcome.leased
   AND job.attempted_at = outcome.claimed_at
   AND job.attempted_by[array_length(job.attempted_by, 1)] = outcome.owner
-RETURNING job.id
+RETURNING job.id, job.state::text

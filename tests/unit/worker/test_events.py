@@ -12,6 +12,8 @@ import pytest
 
 from riverbridge.engine.batch import Batch
 from riverbridge.model.job import JobState
+from riverbridge.model.retry import RiverRetry
+from riverbridge.model.settlement import settlement
 from riverbridge.worker.events import Event, EventKind, Events, Subscription
 from riverbridge.worker.job import JobCancel, JobSnooze, RunningJob
 from riverbridge.worker.runtime import Runtime
@@ -23,10 +25,15 @@ ALL = list(EventKind)
 PAUSED = Event(EventKind.QUEUE_PAUSED, queue="orders")
 
 
-def settle(batch: Batch, *places: int) -> None:
-    """As the lane does after its commit; without `places`, the whole batch."""
+def settle(batch: Batch, *places: int, state: JobState | None = None) -> None:
+    """As the lane does after its commit; without `places`, the whole batch. state: what the rows
+    got, where it is not what the outcomes ask for."""
     assert batch.on_settled is not None
-    told = list(zip(batch.jobs, answered(batch), strict=True))
+    told = []
+    for row, outcome in zip(batch.jobs, answered(batch), strict=True):
+        wanted = settlement(row, outcome, retry=RiverRetry())
+        assert wanted is not None
+        told.append((row, outcome, state or wanted.state))
     batch.on_settled([told[place] for place in places or range(len(told))])
 
 
@@ -73,6 +80,25 @@ def test_what_becomes_of_jobs(runtime: Runtime) -> None:
     ]
     jobs = [event.job for event in found if event.job is not None]
     assert [(each.id, each.attempt) for each in jobs[5:8]] == [(5, 1), (1, 4), (1, 25)]
+
+
+@pytest.mark.parametrize(
+    ("id_", "state", "told"),
+    [
+        (1, JobState.CANCELLED, ("job_cancelled", JobState.CANCELLED, "x\\u0000y")),
+        (3, JobState.CANCELLED, ("job_cancelled", JobState.CANCELLED, None)),
+        # It completed itself in a transaction of its own, and failed after that.
+        (1, JobState.COMPLETED, ("job_completed", JobState.COMPLETED, None)),
+    ],
+)
+def test_what_the_row_got_is_told_not_what_was_asked_for(
+    runtime: Runtime, id_: int, state: JobState, told: tuple[str, JobState, str | None]
+) -> None:
+    events = Events()
+    with events.subscribe(ALL) as subscription:
+        settle(shop_of(runtime, endings, events=events).take(job(id=id_)), state=state)
+    (event,) = subscription
+    assert (event.kind, event.state, event.error) == told
 
 
 def test_an_interruption_is_told(runtime: Runtime) -> None:
