@@ -161,6 +161,8 @@ class Feed:
     delete_delivered: delivered rows are deleted instead of completed.
     oldest: jobs scheduled before this are cancelled, not taken.
     timely: a row says when its own job was answered, and not when the batch was settled.
+    next_retry: seconds until the next attempt of a job that was lost with its process, where
+    `retry` does not know what its kind wants.
     """
 
     name: str
@@ -174,6 +176,7 @@ class Feed:
     claiming: Claiming = "auto"
     oldest: datetime | None = None
     timely: bool = False
+    next_retry: Callable[[ClaimedJob], float] | None = None
 
     def takes(self, kind: str) -> bool:
         """Whether a job of this kind is claimed, as the claim's own LIKE judges it."""

@@ -224,7 +224,8 @@ class Keeper:
             if job.id in resting:
                 continue
             feed = self._feed_of(job)
-            outcome: Outcome = Retry(reason)
+            next_retry = feed.next_retry if feed else None
+            outcome: Outcome = Retry(reason, delay=next_retry(job) if next_retry else None)
             if orphan.cancel_marked:
                 outcome = Cancelled(reason)
             row = settlement(

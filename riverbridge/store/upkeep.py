@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import msgspec
 import psycopg
 
-from riverbridge.model.job import JobState
+from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.sql import statement
 
 # The state that usually has the most rows comes last, so that it cannot starve the others.
@@ -78,16 +79,13 @@ def clean(
 class StuckJob(NamedTuple):
     """A job whose attempt began long ago.
 
-    failures: errors in the row. running: seconds since the attempt began, by the database's clock.
-    cancel_marked: somebody asked for it to be cancelled while it ran.
+    job: as it was claimed for that attempt. running: seconds since the attempt began, by the
+    database's clock. cancel_marked: somebody asked for it to be cancelled while it ran.
     """
 
-    id: int
-    kind: str
+    job: ClaimedJob
     attempt: int
-    max_attempts: int
     attempted_at: datetime
-    failures: int
     running: float
     cancel_marked: bool
 
@@ -95,7 +93,7 @@ class StuckJob(NamedTuple):
 class Rescue(NamedTuple):
     """What becomes of a stuck job; delay: seconds until a retry, 0 for the other states."""
 
-    job: StuckJob
+    stuck: StuckJob
     state: JobState
     delay: float = 0.0
 
@@ -112,7 +110,12 @@ def stuck(
     values = {"after_id": after_id, "after": after, "limit": limit}
     # Binary, so that attempted_at comes back to the microsecond whatever the DateStyle.
     cursor = conn.cursor(binary=True).execute(statement("job/stuck", schema), values)
-    return [StuckJob(*row) for row in cursor.fetchall()]
+    found = []
+    for *columns, attempted_at, running, cancel_marked in cursor.fetchall():
+        job = ClaimedJob(*columns)
+        before = msgspec.structs.replace(job, attempt=job.attempt - 1)
+        found.append(StuckJob(before, job.attempt, attempted_at, running, cancel_marked))
+    return found
 
 
 def rescue(
@@ -120,9 +123,9 @@ def rescue(
 ) -> set[int]:
     """Settle the jobs that are still the attempt that was found; their ids (contract 3.9)."""
     values = {
-        "ids": [each.job.id for each in rescues],
-        "attempts": [each.job.attempt for each in rescues],
-        "attempted_at": [each.job.attempted_at for each in rescues],
+        "ids": [each.stuck.job.id for each in rescues],
+        "attempts": [each.stuck.attempt for each in rescues],
+        "attempted_at": [each.stuck.attempted_at for each in rescues],
         "states": [each.state.value for each in rescues],
         "delays": [float(each.delay) for each in rescues],
     }

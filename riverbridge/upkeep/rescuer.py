@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import psycopg
 
-from riverbridge.model.job import JobState
+from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.retry import LONGEST, RiverRetry
 from riverbridge.store import upkeep
 from riverbridge.store.database import lost
@@ -32,9 +32,9 @@ class Rescuer(Duty):
     may well be working it. A job that has finished meanwhile is never touched.
 
     kinds: what the workers of this process know; it may change. retry: seconds until the next
-    attempt, by kind and the number of errors the row held before this one. timeout: seconds a job
-    of a kind may run, by which it is left alone even if `after` is less; None is no limit, so that
-    such jobs are never rescued. after: longer than any job may honestly take.
+    attempt of a job. timeout: seconds a job may run, by which it is left alone even if `after` is
+    less; None is no limit, so that such jobs are never rescued. after: longer than any job may
+    honestly take.
 
     rescued: jobs settled since the start. unknown: kinds that were stuck but are not known here.
     """
@@ -45,8 +45,8 @@ class Rescuer(Duty):
         self,
         *,
         kinds: Collection[str],
-        retry: Callable[[str, int], float],
-        timeout: Callable[[str], float | None],
+        retry: Callable[[ClaimedJob], float],
+        timeout: Callable[[ClaimedJob], float | None],
         after: timedelta = timedelta(hours=1),
         schema: str | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -74,16 +74,17 @@ class Rescuer(Duty):
             )
             decisions = [self._decision(job) for job in found]
             settled = self._settle(conn, [each for each in decisions if each is not None])
-        self._after_id = found[-1].id if len(found) >= size else 0
+        self._after_id = found[-1].job.id if len(found) >= size else 0
         self.rescued += settled
         if settled:
             logger.info("rescued %d jobs that were stuck", settled)
         return len(found)
 
-    def _decision(self, job: StuckJob) -> Rescue | None:
+    def _decision(self, stuck: StuckJob) -> Rescue | None:
         """What becomes of the job; None leaves it alone."""
-        if job.cancel_marked:
-            return Rescue(job, JobState.CANCELLED)
+        job = stuck.job
+        if stuck.cancel_marked:
+            return Rescue(stuck, JobState.CANCELLED)
         if job.kind not in self._kinds:
             if job.kind not in self.unknown:
                 logger.warning(
@@ -94,17 +95,17 @@ class Rescuer(Duty):
                 )
             self.unknown.add(job.kind)
             return None
-        timeout = self._timeout(job.kind)
-        if timeout is None or job.running < timeout:
+        timeout = self._timeout(job)
+        if timeout is None or stuck.running < timeout:
             return None
-        if job.attempt < job.max_attempts:
-            return Rescue(job, JobState.RETRYABLE, self._delay(job))
-        return Rescue(job, JobState.DISCARDED)
+        if stuck.attempt < job.max_attempts:
+            return Rescue(stuck, JobState.RETRYABLE, self._delay(job))
+        return Rescue(stuck, JobState.DISCARDED)
 
-    def _delay(self, job: StuckJob) -> float:
+    def _delay(self, job: ClaimedJob) -> float:
         """What the kind's policy says, or River's where it says nothing that can be used."""
         try:
-            delay = float(self._retry(job.kind, job.failures))
+            delay = float(self._retry(job))
         except Exception:
             logger.exception("the retry policy of kind %s failed", job.kind)
             delay = math.nan
@@ -121,7 +122,8 @@ class Rescuer(Duty):
             if lost(conn) or isinstance(error, psycopg.errors.QueryCanceled):
                 raise
             if len(rescues) == 1:
-                logger.error("job %d is stuck and cannot be rescued: %s", rescues[0].job.id, error)
+                id_ = rescues[0].stuck.job.id
+                logger.error("job %d is stuck and cannot be rescued: %s", id_, error)
                 return 0
         half = len(rescues) // 2
         return self._settle(conn, rescues[:half]) + self._settle(conn, rescues[half:])

@@ -103,11 +103,11 @@ class RunningJob(Generic[A]):
     _notes: dict[str, str] | None = None
     _steps: Steps | None = None
 
-    def __init__(self, row: ClaimedJob, batch: Batch, loop: EventLoop, client: Any) -> None:
-        """client: what `job.client` is to be."""
+    def __init__(self, row: ClaimedJob, batch: Batch | None, loop: EventLoop, client: Any) -> None:
+        """batch: None for an attempt that is over. client: what `job.client` is to be."""
         self.client = client
         self._row = row
-        self._batch: Batch | None = batch
+        self._batch = batch
         self._loop = loop
 
     def __repr__(self) -> str:

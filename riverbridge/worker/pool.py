@@ -43,6 +43,7 @@ from riverbridge.upkeep.rescuer import Rescuer
 from riverbridge.upkeep.scheduler import Scheduler
 from riverbridge.worker.events import Event, EventKind, Events
 from riverbridge.worker.executor import Executor, QueueConfig
+from riverbridge.worker.lost import LostJobs
 from riverbridge.worker.registry import Workers
 from riverbridge.worker.runtime import Runtime
 from riverbridge.worker.verdict import ErrorHandler
@@ -183,7 +184,7 @@ class WorkerPool:
             crashed=crashed,
             exclusive=False,
         )
-        leader = self._leader(connect) if options.elections else None
+        leader = self._leader(connect, runtime) if options.elections else None
         self._listen(crew, leader)
         runtime.start()
         crew.start(stop)
@@ -276,14 +277,30 @@ class WorkerPool:
         kinds: tuple[str, ...] = ("%",)
         if self.options.unknown == "leave":
             kinds = tuple(to_like(kind) for kind in executor.kinds())
-        retry = self.options.retry
-        return Feed(name, name, executor, retry, kinds=kinds, timely=True)
+        return Feed(
+            name=name,
+            queue=name,
+            taker=executor,
+            retry=self.options.retry,
+            kinds=kinds,
+            timely=True,
+            next_retry=self._lost(runtime).delay,
+        )
+
+    def _lost(self, runtime: Runtime) -> LostJobs:
+        return LostJobs(
+            self._workers,
+            timeout=self.options.job_timeout,
+            retry=self.options.retry,
+            loop=runtime.loop,
+            client=self._client,
+        )
 
     def _executors(self) -> list[Executor]:
         takers = [feed.taker for feed in list(self._feeds.values())]
         return [taker for taker in takers if isinstance(taker, Executor)]
 
-    def _leader(self, connect: Connect) -> Leader:
+    def _leader(self, connect: Connect, runtime: Runtime) -> Leader:
         keep, schema = self.options.retention, self.options.schema
         cleaner = Cleaner(
             completed=keep.completed,
@@ -292,20 +309,20 @@ class WorkerPool:
             schema=schema,
         )
         duties: list[Duty] = [Scheduler(schema=schema), cleaner, QueueCleaner(schema=schema)]
-        duties.append(self._rescuer())
+        duties.append(self._rescuer(runtime))
         if self.options.reindex:
             duties.append(Reindexer(connect, schema=schema))
         if self._periodic is not None:
             duties.append(PeriodicEnqueuer(self._periodic, self._insert, schema=schema))
         return Leader(connect, client_id=self.client_id, schema=schema, duties=duties)
 
-    def _rescuer(self) -> Rescuer:
+    def _rescuer(self, runtime: Runtime) -> Rescuer:
         """For what other clients of River left behind; the keeper sees to our own processes."""
-        retry, timeout = self.options.retry, self.options.job_timeout
+        lost = self._lost(runtime)
         return Rescuer(
             kinds=self._workers.kinds(),
-            retry=lambda _kind, failures: retry.delay(failures),
-            timeout=lambda _kind: timeout,
+            retry=lost.delay,
+            timeout=lost.timeout,
             after=self.options.rescue_after,
             schema=self.options.schema,
         )

@@ -65,7 +65,11 @@ class Worker(Generic[A]):
         return 0
 
     def next_retry(self, job: RunningJob[A]) -> float | None:
-        """Seconds to the next attempt after a failure; None: the client's retry policy."""
+        """Seconds to the next attempt after a failure; None: the client's retry policy.
+
+        `timeout` and this are asked of jobs that were lost with their process too, by the process
+        that finds them, in a thread of its own.
+        """
         return None
 
     def hooks(self) -> Sequence[WorkHook]:

@@ -67,7 +67,7 @@ def verdict(
     log.warning("%r failed: %s", job, text, exc_info=error if trace else None)
     if handler is not None and _handled(handler, job, error):
         return Cancelled(text, trace, notes)
-    return Retry(text, trace=trace, delay=_delay(job, next_retry), metadata=notes)
+    return Retry(text, trace=trace, delay=own_delay(job, next_retry), metadata=notes)
 
 
 def _found(type_: type[E], error: BaseException) -> E | None:
@@ -132,7 +132,8 @@ def _handled(handler: ErrorHandler, job: RunningJob[Any], error: BaseException) 
         return False
 
 
-def _delay(job: RunningJob[Any], next_retry: Callable[[], float | None]) -> float | None:
+def own_delay(job: RunningJob[Any], next_retry: Callable[[], float | None]) -> float | None:
+    """Seconds to the next attempt by what the kind says; None where it says nothing of use."""
     try:
         delay = next_retry()
     except BaseException:

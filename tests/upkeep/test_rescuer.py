@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from riverbridge.model.job import ClaimedJob
 from riverbridge.upkeep.rescuer import Rescuer
 from tests.support.database import Database
 from tests.support.jobs import add, row
@@ -32,8 +33,8 @@ def stuck(conn: psycopg.Connection, **columns: Any) -> int:
 
 
 def rescuer(
-    retry: Callable[[str, int], float] = lambda kind, failures: 600.0,
-    timeout: Callable[[str], float | None] = lambda kind: 60.0,
+    retry: Callable[[ClaimedJob], float] = lambda job: 600.0,
+    timeout: Callable[[ClaimedJob], float | None] = lambda job: 60.0,
 ) -> Rescuer:
     return Rescuer(kinds={"k"}, retry=retry, timeout=timeout)
 
@@ -43,14 +44,15 @@ def states(conn: psycopg.Connection) -> dict[int, str]:
 
 
 def test_a_stuck_job_is_retried_as_after_an_error(conn: psycopg.Connection) -> None:
-    asked: list[tuple[str, int]] = []
+    asked: list[ClaimedJob] = []
 
-    def retry(kind: str, failures: int) -> float:
-        asked.append((kind, failures))
+    def retry(job: ClaimedJob) -> float:
+        asked.append(job)
         return 600.0
 
     errors = json.dumps({"at": "2026-01-01T00:00:00Z", "attempt": 1, "error": "x", "trace": ""})
     id_ = stuck(conn, errors=f"ARRAY['{errors}'::jsonb]", metadata="""'{"mine": 1}'""")
+    due = row(conn, id_)["scheduled_at"]
     added = rescuer(retry)
     added.step(conn, 5)
     after = row(conn, id_)
@@ -61,7 +63,9 @@ def test_a_stuck_job_is_retried_as_after_an_error(conn: psycopg.Connection) -> N
     new = after["errors"][1]
     assert abs(datetime.fromisoformat(new.pop("at")) - now) < timedelta(seconds=10)
     assert new == {"attempt": 2, "error": "Stuck job rescued by JobRescuer", "trace": ""}
-    assert (asked, added.rescued) == ([("k", 1)], 1)
+    (job,) = asked
+    assert (job.id, job.kind, job.failures, job.metadata) == (id_, "k", 1, '{"mine": 1}')
+    assert (job.attempt, job.scheduled_at, added.rescued) == (1, due, 1)
 
 
 def test_the_last_attempt_is_discarded_and_a_marked_job_cancelled(conn: psycopg.Connection) -> None:
@@ -94,7 +98,7 @@ def test_a_job_within_its_time_is_left_alone(conn: psycopg.Connection) -> None:
     young = stuck(conn, attempted_at="now() - interval '59 minutes'")
     ids = {kind: stuck(conn, kind=f"'{kind}'") for kind in ("patient", "endless", "k")}
     limits: dict[str, float | None] = {"patient": 7300.0, "endless": None, "k": 7100.0}
-    Rescuer(kinds=limits.keys(), retry=lambda kind, n: 1, timeout=lambda kind: limits[kind]).step(
+    Rescuer(kinds=limits.keys(), retry=lambda job: 1, timeout=lambda job: limits[job.kind]).step(
         conn, 5
     )
     left = {young, ids["patient"], ids["endless"]}
@@ -118,7 +122,7 @@ def test_a_job_that_moves_on_between_search_and_rescue_is_not_touched(
     first, second = stuck(conn), stuck(conn)
     left: list[dict[str, Any]] = []
 
-    def retry(kind: str, failures: int) -> float:
+    def retry(job: ClaimedJob) -> float:
         if not left:  # it is asked after the search, and before the rescue
             with tables.connect() as other:
                 other.execute(meanwhile.encode(), (first,))
@@ -194,7 +198,7 @@ def test_a_row_that_cannot_be_written_spoils_no_other(
 
 @pytest.mark.parametrize("answer", [-1.0, float("nan"), "soon", ZeroDivisionError])
 def test_a_retry_policy_that_fails_is_rivers(conn: psycopg.Connection, answer: Any) -> None:
-    def retry(kind: str, failures: int) -> float:
+    def retry(job: ClaimedJob) -> float:
         if answer is ZeroDivisionError:
             raise ZeroDivisionError("a defect")
         delay: float = answer

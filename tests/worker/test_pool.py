@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import Any
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
 
 import psycopg
 import pytest
@@ -27,7 +28,7 @@ from riverbridge.worker.events import EventKind
 from riverbridge.worker.executor import QueueConfig
 from riverbridge.worker.job import JobCancel, JobSnooze, RunningJob
 from riverbridge.worker.pool import PoolOptions, WorkerPool
-from riverbridge.worker.registry import Workers
+from riverbridge.worker.registry import Worker, Workers
 from tests.support.database import Database
 from tests.support.wait import eventually
 
@@ -358,6 +359,52 @@ def test_what_another_client_left_running_is_rescued(scene: Scene) -> None:
         row = scene.ends(left, "retryable", within=20)
         assert row["errors"][0]["error"] == "Stuck job rescued by JobRescuer"
         assert scene.state(unknown) == "running"
+
+
+@dataclass
+class Import:
+    minutes: int
+    kind: ClassVar[str] = "import"
+
+
+class Importer(Worker[Import]):
+    def work(self, job: RunningJob[Import]) -> None: ...
+
+    def timeout(self, job: RunningJob[Import]) -> float | None:
+        return -1 if job.args.minutes == 0 else 60
+
+    def next_retry(self, job: RunningJob[Import]) -> float | None:
+        assert (job.attempt, job.failures) == (1, 0)
+        return job.args.minutes * 60
+
+
+@pytest.mark.parametrize("owner", ["go", "riverbridge_dead"])
+def test_a_lost_job_is_tried_again_when_its_kind_says(scene: Scene, owner: str) -> None:
+    """By the leader where it was stuck in a client in Go, by all where a Python process died."""
+    scene.workers.add(Importer())
+    scene.workers.work(RawArgs, kind="hourly", retry=FixedRetry(3600))(scene.in_a_thread)
+    own = scene.client.insert(Import(30)).job.id
+    endless = scene.client.insert(Import(0)).job.id
+    unreadable = scene.insert("return", kind="import")
+    hourly, other = (scene.insert("return", kind=kind) for kind in ("hourly", "loop"))
+    if owner == "riverbridge_dead":
+        scene.look.execute(
+            "INSERT INTO riverbridge_process (id, host, pid, version, heartbeat_at, queues)"
+            " VALUES ('riverbridge_dead', 'gone', 1, '0', now() - interval '1 hour', '{default}')"
+        )
+    scene.look.execute(
+        "UPDATE river_job SET state = 'running', attempt = 1, attempted_by = ARRAY[%s],"
+        " attempted_at = now() - interval '2 hours'",
+        [owner],
+    )
+    with working(scene, PoolOptions(retry=FixedRetry(9000))):
+        for id_, minutes in ((own, 30), (hourly, 60), (other, 150), (unreadable, 150)):
+            row = scene.ends(id_, "retryable", within=20)
+            assert len(row["errors"]) == 1
+            delay = (row["scheduled_at"] - datetime.now(UTC)).total_seconds()
+            assert 0.85 * minutes * 60 < delay < 1.15 * minutes * 60, row["kind"]
+        if owner == "go":
+            assert scene.state(endless) == "running"
 
 
 def test_a_leader_leaves_alone_what_a_python_process_is_at(scene: Scene) -> None:

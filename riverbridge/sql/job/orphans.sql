@@ -1,6 +1,6 @@
 -- Locks leases of processes that have stopped beating, to be settled as a spent attempt (T15, T16).
 -- The lock makes two rescuers share the rows, and the fence of the settle makes a late owner harmless.
-SELECT id, kind, '' AS args, '' AS metadata, attempt, max_attempts,
+SELECT id, kind, args::text AS args, metadata::text AS metadata, attempt, max_attempts,
        coalesce(array_length(errors, 1), 0) AS failures, priority, queue,
        array_to_string(tags, ',') AS tags,
        timestamptz_send(created_at) AS created, timestamptz_send(scheduled_at) AS due,

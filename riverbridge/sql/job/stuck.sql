@@ -5,10 +5,17 @@
 SELECT
     id,
     kind,
+    args::text AS args,
+    metadata::text AS metadata,
     attempt,
     max_attempts,
+    coalesce(array_length(errors, 1), 0) AS failures,
+    priority,
+    queue,
+    array_to_string(tags, ',') AS tags,
+    timestamptz_send(created_at) AS created,
+    timestamptz_send(scheduled_at) AS due,
     attempted_at,
-    coalesce(array_length(errors, 1), 0),
     extract(epoch FROM now() - attempted_at)::float8,
     CASE jsonb_typeof(metadata)
         WHEN 'object' THEN coalesce(

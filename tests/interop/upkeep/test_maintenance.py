@@ -111,7 +111,7 @@ def duties() -> list[Duty]:
     )
     return [
         Rescuer(
-            kinds=TIMEOUTS, retry=lambda kind, failures: 3600.0, timeout=TIMEOUTS.__getitem__,
+            kinds=TIMEOUTS, retry=lambda job: 3600.0, timeout=lambda job: TIMEOUTS[job.kind],
             schema="ours",
         ),
         QueueCleaner(schema="ours"),
