@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from riverbridge.bench.go_program import build
+from riverbridge.store.migrate import Migrator
 from tests.support.database import Database
 from tests.support.parts import part
 
@@ -62,9 +64,41 @@ def river_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return build(tmp_path_factory.mktemp("bridge") / "bridge", SOURCE)
 
 
+@pytest.fixture(scope="session")
+def next_river_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with River 0.44, which has what the contract calls unreleased."""
+    with part("go"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOFLAGS", "-modfile=v0.44.mod")
+        return build(tmp_path_factory.mktemp("bridge-0.44") / "bridge", SOURCE)
+
+
 @pytest.fixture
 def river(river_program: Path, database: Database) -> River:
     return River(river_program, database)
+
+
+@pytest.fixture(scope="module")
+def twin_database(module_database: Database) -> Database:
+    """River's tables twice: in schema `ours`, with our own, and in `rivers`."""
+    with module_database.connect() as conn:
+        for schema in ("ours", "rivers"):
+            conn.execute(f"CREATE SCHEMA {schema}".encode())
+            Migrator(module_database.dsn, schema=schema, line="main").up()
+    Migrator(module_database.dsn, schema="ours", line="riverbridge").up()
+    return module_database
+
+
+@pytest.fixture
+def twin_tables(twin_database: Database) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to that database, its tables empty and the ids from 1."""
+    with twin_database.connect() as conn:
+        conn.execute("SET timezone TO 'UTC'")
+        conn.execute(
+            "TRUNCATE ours.river_job, ours.river_queue, ours.river_leader,"
+            " ours.riverbridge_process, rivers.river_job, rivers.river_queue,"
+            " rivers.river_leader RESTART IDENTITY"
+        )
+        yield conn
 
 
 @pytest.fixture

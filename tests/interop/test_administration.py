@@ -276,6 +276,7 @@ def notifications(listener: psycopg.Connection[Any]) -> dict[str, list[str]]:
     raise AssertionError("the marker was not heard within 10 s")
 
 
+@pytest.mark.transition("T18", "T19", "T20", "T22", "T23")
 def test_operations_leave_what_rivers_client_leaves(
     twins: Twins, river_in: Callable[[Database, str], River], empty_database: Database
 ) -> None:

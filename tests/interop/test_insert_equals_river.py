@@ -93,6 +93,7 @@ def insert_as_river(
     connection.execute(statement.encode(), values)
 
 
+@pytest.mark.transition("T1", "T2", "T3")
 @pytest.mark.parametrize("unique", [False, True])
 @pytest.mark.parametrize("method", ["insert_many_tx", "insert_many_fast_tx", "insert_tx"])
 def test_rows_are_equal_in_every_column_but_the_id(

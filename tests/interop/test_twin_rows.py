@@ -392,6 +392,7 @@ TWINS = (
 )
 
 
+@pytest.mark.transition("T5", "T6", "T7", "T8", "T9", "T10", "T11", "T24")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("twin", TWINS, ids=lambda twin: f"{twin.do}-{twin.seconds or ''}")
 def test_our_rows_equal_those_rivers_client_leaves(

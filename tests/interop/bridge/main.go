@@ -2,6 +2,10 @@
 // works, reads, cancels and pauses on the tables that riverbridge delivers from.
 //
 //	bridge work    DSN SCHEMA CLIENT QUEUE COUNT  work COUNT jobs, each once, as its args say
+//	bridge halt    DSN SCHEMA CLIENT QUEUE COUNT HOW  as work, but end COUNT that run: HOW is
+//	                                              cancel (JobCancel) or stop (StopAndCancel; build
+//	                                              with v0.44.mod, before which a stop is an error)
+//	bridge fetch   DSN SCHEMA CLIENT QUEUE COUNT  fetch up to COUNT jobs, and leave them running
 //	bridge discard DSN SCHEMA CLIENT QUEUE TEXT   fetch, then set all to discarded with TEXT
 //	bridge read    DSN SCHEMA                     every job, as the client decodes it
 //	bridge insert  DSN SCHEMA QUEUE COUNT         jobs of mixed priority, schedule and uniqueness
@@ -53,7 +57,7 @@ func run(ctx context.Context, command, dsn, schema string, args []string) error 
 	}
 	defer pool.Close()
 	commands := map[string]func(*side, context.Context) error{
-		"work": (*side).work, "discard": (*side).discard, "read": (*side).read,
+		"work": (*side).work, "halt": (*side).halt, "fetch": (*side).fetch, "discard": (*side).discard, "read": (*side).read,
 		"insert": (*side).insert, "add": (*side).add, "flood": (*side).flood,
 		"unique": (*side).unique, "cancel": (*side).cancel,
 		"pause": (*side).pause, "resume": (*side).resume, "serve": (*side).serve,

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import itertools
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
+from riverbridge.engine.keeper import Keeper
+from riverbridge.engine.settling import Aside
 from riverbridge.model.args import RawArgs
 from riverbridge.model.options import InsertManyParams, InsertOpts
 from riverbridge.model.schedule import PeriodicInterval
+from riverbridge.store.database import connector
+from riverbridge.store.jobs import JobTable
+from riverbridge.store.processes import ProcessTable
+from riverbridge.store.queues import QueueTable
 from riverbridge.upkeep.duty import Duty
 from riverbridge.upkeep.enqueuer import PeriodicEnqueuer
 from riverbridge.upkeep.periodic import PeriodicJob, PeriodicJobs
@@ -22,6 +30,7 @@ from riverbridge.upkeep.rescuer import Rescuer
 from tests.interop.upkeep.conftest import Oracle
 from tests.interop.upkeep.test_twins import COPY
 from tests.support.database import Database
+from tests.support.jobs import feed
 from tests.support.wait import eventually
 from tests.upkeep.periodical import insert
 
@@ -70,6 +79,31 @@ def fill(conn: psycopg.Connection) -> None:
     conn.execute("SELECT setval('rivers.river_job_id_seq', (SELECT max(id) FROM ours.river_job))")
     for schema in ("ours", "rivers"):
         conn.execute(QUEUES.format(schema=schema).encode())
+
+
+class Hour:
+    def delay(self, failures: int) -> float:
+        return 3600.0
+
+
+@contextmanager
+def kept(dsn: str, queue: str) -> Iterator[None]:
+    """A keeper of ours at work on that queue."""
+    keeper = Keeper(
+        connect=connector(dsn), jobs=JobTable("ours", "riverbridge_me"),
+        processes=ProcessTable("ours", id="riverbridge_me", host="h", pid=1, version="0"),
+        queues=QueueTable("ours"), feeds=[feed(queue=queue, retry=Hour())], wakers=[],
+        aside=Aside(),
+    )  # fmt: skip
+    stop = threading.Event()
+    thread = threading.Thread(target=keeper.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(20)
+    assert not thread.is_alive()
 
 
 class maintained:
@@ -149,6 +183,7 @@ def moment(at: datetime | None, now: datetime) -> object:
     return at
 
 
+@pytest.mark.transition("T15", "T16", "T17")
 def test_a_leader_leaves_what_rivers_leaves(oracle: Oracle, conn: psycopg.Connection) -> None:
     fill(conn)
     with maintained(oracle, lambda: settled(conn)):
@@ -182,3 +217,44 @@ def test_a_leader_leaves_what_rivers_leaves(oracle: Oracle, conn: psycopg.Connec
         for schema in ("ours", "rivers")
     }
     assert queues == {"ours": {"fresh"}, "rivers": {"fresh", "idle"}}
+
+
+DEAD = """
+INSERT INTO ours.riverbridge_process (id, host, pid, version, queues, heartbeat_at)
+VALUES ('gone', 'h', 1, '0', '{stuck}', now() - interval '1 hour')
+"""
+REASON = "the process gone died with this job in delivery"
+
+
+@pytest.mark.transition("T15", "T16", "T17")
+def test_what_a_dead_process_held_is_left_as_rivers_rescuer_leaves_it(
+    twins: Database, oracle: Oracle, conn: psycopg.Connection
+) -> None:
+    """But for the error, which says what happened, and when the attempt began that was lost."""
+    marks = METADATA[:4]  # null and Go's zero time count as marks for who settles (T24)
+    for attempt, metadata in itertools.product((1, 2, 3), marks):
+        errors = [ERROR] * (attempt - 1) or None
+        conn.execute(STUCK, ("twin", attempt, timedelta(hours=2), errors, metadata))
+    conn.execute(COPY)
+    conn.execute("SELECT setval('rivers.river_job_id_seq', 1000)")
+    began = conn.execute("SELECT now() - interval '2 hours'").fetchone()
+    assert began is not None
+    conn.execute(DEAD)
+    running = "SELECT count(*) FROM {}.river_job WHERE state = 'running'"
+    with (
+        maintained(oracle, lambda: settled(conn)),
+        kept(twins.dsn, "stuck"),
+    ):
+        eventually(lambda: conn.execute(running.format("ours").encode()).fetchone() == (0,))
+    ours, rivers = (seen(conn, schema, "queue = 'stuck'") for schema in ("ours", "rivers"))
+    for our, their in zip(ours, rivers, strict=True):
+        new, theirs = our["errors"].pop(), their["errors"].pop()
+        assert abs(new.pop("at") - began[0]) < timedelta(minutes=1)
+        assert theirs.pop("at") == "now"
+        assert (new.pop("error"), theirs.pop("error")) == (
+            REASON,
+            "Stuck job rescued by JobRescuer",
+        )
+        assert new == theirs
+        assert our == their
+    assert {row["state"] for row in ours} == {"retryable", "discarded", "cancelled"}

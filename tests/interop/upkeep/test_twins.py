@@ -112,6 +112,7 @@ def conn(twins: Database) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+@pytest.mark.transition("T13", "T14", "T23")
 @pytest.mark.parametrize("seed", range(6))
 def test_schedule_leaves_the_rows_river_leaves(
     conn: psycopg.Connection, oracle: Oracle, seed: int
@@ -157,6 +158,7 @@ def test_a_key_kept_while_discarded_stops_river_but_not_us(
     assert [row[1] for row in rows(conn, "ours")] == ["running", "discarded", "available"]
 
 
+@pytest.mark.transition("T21", "T23")
 @pytest.mark.parametrize(
     ("cancelled", "completed", "discarded"),
     [(86400, 86400, 604800), (-1, 3600, -1), (60, -1, 3600), (0, 0, 0), (-1, -1, -1)],
