@@ -107,9 +107,10 @@ test-image: ## Build the image with buildah and try it; BASE names another base 
 	tests/deploy/test_image.sh $(ARGS)
 
 interop: ## Build the Go programs of the interop tests
-	@for module in $$(find tests/interop -name go.mod); do \
-		dir=$$(dirname $$module); echo "go build $$dir"; \
-		(cd $$dir && mkdir -p bin && go build -o bin/ ./... $$(sed -n 's/^tool //p' go.mod)) || exit 1; done
+	@for module in $$(find tests/interop -name '*.mod'); do \
+		dir=$$(dirname $$module) file=$$(basename $$module); echo "go build $$module"; \
+		(cd $$dir && mkdir -p bin && go build -modfile=$$file -o bin/ ./... \
+			$$(sed -n 's/^tool //p' $$file)) || exit 1; done
 
 test-riverui: $(DEV) ## River UI beside Python workers, in a browser too: needs Go, Chromium and ChromeDriver
 	RIVERBRIDGE_REQUIRE=postgres,go,browser $(BIN)/python -m pytest tests/interop/test_river_ui.py $(ARGS)
