@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TypeVar
 
@@ -44,6 +45,7 @@ class AsyncClient(AsyncJobAdministration):
         defaults: InsertOpts | None = None,
         insert_hooks: Sequence[InsertHook] = (),
         insert_middleware: Sequence[AsyncInsertMiddleware] = (),
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -54,7 +56,7 @@ class AsyncClient(AsyncJobAdministration):
             check_schema_name(schema)
         self._schema = schema or None
         self._source = async_source(connection)
-        self._preparation = Preparation(defaults, insert_hooks)
+        self._preparation = Preparation(defaults, insert_hooks, now)
         self._middleware = tuple(insert_middleware)
         # Apart, as what joins a transaction may yet be rolled back with it.
         self._announcements, self._announcements_tx = Announcements(), Announcements()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
@@ -54,13 +55,20 @@ class AsyncInsertMiddleware(Protocol):
 class Preparation:
     """Checks jobs, and lets the hooks have them."""
 
-    def __init__(self, defaults: InsertOpts | None, hooks: Sequence[InsertHook]) -> None:
+    def __init__(
+        self,
+        defaults: InsertOpts | None,
+        hooks: Sequence[InsertHook],
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
         self._defaults = defaults
         self._hooks = tuple(hooks)
+        self._now = now
 
     def job(self, args: JobArgs, opts: InsertOpts | None) -> NewJob:
         """The row for one job. Raises InvalidJob."""
-        return new_job(args, opts, defaults=self._defaults)
+        now = None if self._now is None else self._now()
+        return new_job(args, opts, defaults=self._defaults, now=now)
 
     def jobs(self, jobs: Sequence[JobArgs | InsertManyParams]) -> list[NewJob]:
         """The rows for `jobs`, each args or InsertManyParams. Raises InvalidJob."""

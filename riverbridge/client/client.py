@@ -7,6 +7,7 @@ client's own or one that the caller has open. `AsyncClient` is its twin.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TypeVar
 
@@ -39,7 +40,8 @@ class Client(JobAdministration):
     limits. Or a DSN, or a function that opens a psycopg connection: then the client keeps one
     connection of its own, opened at the first use and closed by `close()`. schema: where River's
     tables are; None leaves it to the search path. defaults: options where neither the call nor the
-    args say. insert_hooks, insert_middleware: see there.
+    args say. insert_hooks, insert_middleware: see there. now: the clock that periods of unique jobs
+    go by, an aware instant; this machine's unless given.
 
     Threads may share a client as far as they may share `connection`; where it is one connection the
     client's own transactions take turns. Arguments are checked before anything is sent: InvalidJob
@@ -66,6 +68,7 @@ class Client(JobAdministration):
         defaults: InsertOpts | None = None,
         insert_hooks: Sequence[InsertHook] = (),
         insert_middleware: Sequence[InsertMiddleware] = (),
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -76,7 +79,7 @@ class Client(JobAdministration):
             check_schema_name(schema)
         self._schema = schema or None
         self._source = source(connection)
-        self._preparation = Preparation(defaults, insert_hooks)
+        self._preparation = Preparation(defaults, insert_hooks, now)
         self._middleware = tuple(insert_middleware)
         # Apart, as what joins a transaction may yet be rolled back with it.
         self._announcements, self._announcements_tx = Announcements(), Announcements()

@@ -15,6 +15,7 @@ from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.settlement import Lease, Settlement
 from riverbridge.sql import statement
 from riverbridge.store.database import Connection
+from riverbridge.store.exchange import Rows
 
 EVERYTHING = "-infinity"
 """The floor that hides nothing."""
@@ -62,22 +63,16 @@ class JobTable:
         floors: for priorities 1 to 4, the scheduled_at (as text) below which no job is expected.
         aside: ids not to take.
         """
-        rows = connection.execute(
-            self._claim,
-            {
-                "queue": queue,
-                "kinds": list(kinds),
-                "taken": taken,
-                "floor_1": floors[0],
-                "floor_2": floors[1],
-                "floor_3": floors[2],
-                "floor_4": floors[3],
-                "aside": list(aside),
-                "limit": limit,
-                "bytes": byte_budget,
-            },
-            binary=True,
-        ).fetchall()
+        parameters = claim_parameters(
+            queue=queue,
+            kinds=kinds,
+            taken=taken,
+            floors=floors,
+            aside=aside,
+            limit=limit,
+            byte_budget=byte_budget,
+        )
+        rows = connection.execute(self._claim, parameters, binary=True).fetchall()
         return [ClaimedJob(*row) for row in rows]
 
     def complete(self, connection: Connection, ids: Sequence[int]) -> int:
@@ -109,19 +104,13 @@ class JobTable:
         rows = connection.execute(
             self._lease, {"ids": [job.id for job in jobs], "client": self._client}
         ).fetchall()
-        written: dict[int, tuple[int, datetime]] = {id_: (number, at) for id_, number, at in rows}
-        return [
-            Lease(job, written[job.id][0], self._client, written[job.id][1])
-            for job in jobs
-            if job.id in written
-        ]
+        return leases_of(jobs, rows, self._client)
 
     def settle_leased(
         self, connection: Connection, settled: Sequence[tuple[Lease, Settlement]]
     ) -> dict[int, JobState]:
         """Settle leases that are still ours; returns what those got, as `settle` does."""
-        parameters = _columns([settlement for _, settlement in settled])
-        parameters |= _fence([lease for lease, _ in settled])
+        parameters = leased_parameters(settled)
         return _states(connection.execute(self._settle_leased, parameters).fetchall())
 
     def still_leased(self, connection: Connection, leases: Sequence[Lease]) -> set[int]:
@@ -174,6 +163,47 @@ class JobTable:
             lease = Lease(before, job.attempt, owner, attempted_at)
             found.append(Orphan(lease, cancel_marked, rescues))
         return found
+
+
+def claim_parameters(
+    *,
+    queue: str,
+    kinds: Sequence[str],
+    taken: bool,
+    floors: Sequence[str],
+    aside: Sequence[int],
+    limit: int,
+    byte_budget: int,
+) -> dict[str, Any]:
+    """Those of `job/claim`; what they mean is said of `JobTable.claim`."""
+    return {
+        "queue": queue,
+        "kinds": list(kinds),
+        "taken": taken,
+        "floor_1": floors[0],
+        "floor_2": floors[1],
+        "floor_3": floors[2],
+        "floor_4": floors[3],
+        "aside": list(aside),
+        "limit": limit,
+        "bytes": byte_budget,
+    }
+
+
+def leases_of(jobs: Sequence[ClaimedJob], rows: Rows, client: str) -> list[Lease]:
+    """The leases of `jobs`, from the rows that `job/lease` returned."""
+    written: dict[int, tuple[int, datetime]] = {id_: (number, at) for id_, number, at in rows}
+    return [
+        Lease(job, written[job.id][0], client, written[job.id][1])
+        for job in jobs
+        if job.id in written
+    ]
+
+
+def leased_parameters(settled: Sequence[tuple[Lease, Settlement]]) -> dict[str, Any]:
+    """Those of `job/settle_leased`."""
+    columns = _columns([settlement for _, settlement in settled])
+    return columns | _fence([lease for lease, _ in settled])
 
 
 def _columns(settlements: Sequence[Settlement]) -> dict[str, Any]:

@@ -53,6 +53,11 @@ _KINDS: dict[type[Outcome], EventKind] = {
 }
 
 
+def kind_of_event(outcome: Outcome, state: JobState) -> EventKind | None:
+    """What subscribers are told of an attempt, whose row got `state`; None for no such event."""
+    return _FINAL.get(state) or _KINDS.get(type(outcome))
+
+
 @dataclass(frozen=True)
 class JobStats:
     """Seconds: from when the job was due to its call, of the call, and from there to the commit."""
@@ -212,7 +217,7 @@ class Events:
             return
         by_id = {attempt.id: attempt for attempt in attempts}
         for row, outcome, state in settled:
-            attempt, kind = by_id.get(row.id), _FINAL.get(state) or _KINDS.get(type(outcome))
+            attempt, kind = by_id.get(row.id), kind_of_event(outcome, state)
             if attempt is not None and kind is not None:
                 error = None
                 if isinstance(outcome, Retry | Cancelled) and state is not JobState.COMPLETED:

@@ -29,8 +29,9 @@ NOTHING = Nothing()
 class EventLoop:
     """Construct, `start`, `stop`. `call` may be used at any time, from any thread."""
 
-    def __init__(self) -> None:
-        self.asyncio = asyncio.new_event_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """loop: one that somebody else runs and ends, where there is to be no thread for it."""
+        self.asyncio = loop or asyncio.new_event_loop()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="work-loop", daemon=True)
 
@@ -51,7 +52,7 @@ class EventLoop:
 
     def here(self) -> bool:
         """Whether the caller is in the loop, where nothing may block."""
-        return threading.get_ident() == self._thread.ident
+        return asyncio._get_running_loop() is self.asyncio
 
     def call(self, function: Callable[..., object], *args: object) -> None:
         """Call it in the loop, soon; not at all if the loop has ended."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import Literal, Self
 
-from riverbridge.client.adapters.psycopg3 import send
 from riverbridge.engine.batch import Feed
 from riverbridge.engine.crew import Crew, Manning
 from riverbridge.engine.identity import VERSION, client_id, crashed_before, process_table
@@ -25,22 +24,19 @@ from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.globs import to_like
 from riverbridge.model.names import check_schema_name, queue_problem
-from riverbridge.model.options import NewJob
 from riverbridge.model.retry import RetryPolicy, RiverRetry
-from riverbridge.store.database import Connect, Connection, connector, first_connection
+from riverbridge.store.database import Connect, connector, first_connection
 from riverbridge.store.dsn import parse_dsn
-from riverbridge.store.exchange import carry_out
-from riverbridge.store.insert import insert_many, to_announce
 from riverbridge.store.schema_check import check_schema
 from riverbridge.upkeep.cleaner import Cleaner
 from riverbridge.upkeep.duty import Duty
-from riverbridge.upkeep.enqueuer import PeriodicEnqueuer
 from riverbridge.upkeep.leader import Leader
 from riverbridge.upkeep.periodic import PeriodicJobs
 from riverbridge.upkeep.queue_cleaner import QueueCleaner
 from riverbridge.upkeep.reindexer import Reindexer
 from riverbridge.upkeep.rescuer import Rescuer
 from riverbridge.upkeep.scheduler import Scheduler
+from riverbridge.worker.enqueuing import enqueuer
 from riverbridge.worker.events import Event, EventKind, Events
 from riverbridge.worker.executor import Executor, QueueConfig
 from riverbridge.worker.lost import LostJobs
@@ -313,7 +309,7 @@ class WorkerPool:
         if self.options.reindex:
             duties.append(Reindexer(connect, schema=schema))
         if self._periodic is not None:
-            duties.append(PeriodicEnqueuer(self._periodic, self._insert, schema=schema))
+            duties.append(enqueuer(self._periodic, schema=schema))
         return Leader(connect, client_id=self.client_id, schema=schema, duties=duties)
 
     def _rescuer(self, runtime: Runtime) -> Rescuer:
@@ -326,11 +322,6 @@ class WorkerPool:
             after=self.options.rescue_after,
             schema=self.options.schema,
         )
-
-    def _insert(self, connection: Connection, jobs: Sequence[NewJob]) -> None:
-        queues, schema = to_announce(jobs), self.options.schema
-        inserting = insert_many(jobs, queues=queues, schema=schema)
-        carry_out(inserting, lambda query: send(connection, query))
 
     def _listen(self, crew: Crew, leader: Leader | None) -> None:
         options = self.options

@@ -11,11 +11,17 @@ class Runtime:
     """The event loop, the threads and the watch. Construct, `start`, `stop`."""
 
     def __init__(
-        self, *, stuck_after: float = STUCK_AFTER, on_stuck: StuckHandler | None = None
+        self,
+        *,
+        stuck_after: float = STUCK_AFTER,
+        on_stuck: StuckHandler | None = None,
+        loop: EventLoop | None = None,
+        threads: Threads | None = None,
     ) -> None:
-        """stuck_after: seconds beyond its timeout after which a job counts as stuck."""
-        self.loop = EventLoop()
-        self.threads = Threads("work")
+        """stuck_after: seconds beyond its timeout after which a job counts as stuck. loop, threads:
+        instead of its own."""
+        self.loop = loop or EventLoop()
+        self.threads = threads or Threads("work")
         self.watch = Watch(stuck_after=stuck_after, on_stuck=on_stuck)
 
     def start(self) -> None:

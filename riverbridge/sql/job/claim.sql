@@ -16,10 +16,7 @@ FROM (
                  (4::smallint, %(floor_4)s::text::timestamptz - interval '1 second')
          ) AS level (priority, floor)
     CROSS JOIN LATERAL (
-        SELECT id, kind, args::text AS args, metadata::text AS metadata, attempt, max_attempts,
-               coalesce(array_length(errors, 1), 0) AS failures, river_job.priority, queue,
-               array_to_string(tags, ',') AS tags,
-               timestamptz_send(created_at) AS created, timestamptz_send(scheduled_at) AS due
+        SELECT /* include job/claimed */
         FROM /* schema */river_job
         WHERE state = 'available'
           AND queue = %(queue)s
