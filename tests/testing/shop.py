@@ -49,7 +49,7 @@ class Told(WorkHook):
 
 
 def shop(told: Told | None = None, *, in_loop: bool = False) -> Workers:
-    """Functions of all sorts; those of `mail` end as the address says. in_loop: `order` is async."""
+    """Functions of all sorts; `mail` ends as the address says. in_loop: `order` is async."""
     workers = Workers(hooks=[told] if told else [])
 
     @workers.work(Mail)

@@ -173,12 +173,12 @@ def test_the_error_handler_and_the_timeout_count(connection: Connection) -> None
         await asyncio.sleep(60)
 
     seen: list[object] = []
-    tester = JobTester(
-        connection,
-        workers,
-        job_timeout=0.05,
-        error_handler=lambda job, error: seen.append(error) or True,
-    )
+
+    def handler(job: RunningJob[Any], error: BaseException) -> bool:
+        seen.append(error)
+        return True
+
+    tester = JobTester(connection, workers, job_timeout=0.05, error_handler=handler)
     result = tester.work(Order(1))
     assert (result.event, result.job.state) == (EventKind.JOB_CANCELLED, JobState.CANCELLED)
     assert [str(error) for error in seen] == ["context deadline exceeded"]
@@ -319,7 +319,11 @@ def test_on_every_kind_of_connection_async(tables: Database, way: Way) -> None:
             assert (await tester.work(Order(1))).job.metadata == {"output": {"ordered": 1}}
             assert await tester.drain() == Drained(completed=1)
             results = [await tester.work(Mail(to)) for to in ("ann", "broken", "later")]
-            assert [each.event for each in results] == ["job_completed", "job_failed", "job_snoozed"]
+            assert [each.event for each in results] == [
+                "job_completed",
+                "job_failed",
+                "job_snoozed",
+            ]
             await tester.close()
 
     asyncio.run(scenario())
