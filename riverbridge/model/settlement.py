@@ -113,7 +113,8 @@ def _failed(
     )
     if attempt >= last:
         return row
-    delay = retry.delay(job.failures) if outcome.delay is None else outcome.delay
+    # A policy of the application may say it in whole seconds, and psycopg takes no mixed lists.
+    delay = float(retry.delay(job.failures) if outcome.delay is None else outcome.delay)
     state = JobState.AVAILABLE if delay <= AT_ONCE else JobState.RETRYABLE
     return msgspec.structs.replace(row, state=state, delay=delay)
 

@@ -42,6 +42,21 @@ def test_each_outcome_leaves_its_row() -> None:
     assert released(one) == Settlement(7, JobState.AVAILABLE, 2)
 
 
+class WholeSeconds:
+    """A policy of an application's own."""
+
+    def delay(self, failures: int) -> float:
+        return 60
+
+
+def test_a_wait_in_whole_seconds_is_a_number_as_others() -> None:
+    """psycopg refuses lists of both kinds of numbers."""
+    for outcome in (Retry("no"), Retry("no", delay=60)):
+        row = settlement(job(), outcome, retry=WholeSeconds())
+        assert row is not None
+        assert type(row.delay) is float
+
+
 @pytest.mark.parametrize(
     ("policy", "state"), [(SOON, JobState.AVAILABLE), (LATE, JobState.RETRYABLE)]
 )
