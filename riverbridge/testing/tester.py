@@ -156,9 +156,7 @@ class _Tester:
         for error in self._errors.values():
             if not isinstance(error, Exception | asyncio.CancelledError):
                 raise error  # such as pytest.fail's, or Ctrl-C: no matter of the job's
-        return [
-            self._result(outcome, job) for outcome, job in zip(outcomes, jobs, strict=True)
-        ]
+        return [self._result(outcome, job) for outcome, job in zip(outcomes, jobs, strict=True)]
 
     def _result(self, outcome: Outcome, job: Job) -> WorkResult:
         event = kind_of_event(outcome, job.state)

@@ -25,6 +25,7 @@ from riverbridge.errors import ConfigurationError
 from riverbridge.model.globs import to_like
 from riverbridge.model.names import check_schema_name, queue_problem
 from riverbridge.model.retry import RetryPolicy, RiverRetry
+from riverbridge.model.schedule import Schedule
 from riverbridge.store.database import Connect, connector, first_connection
 from riverbridge.store.dsn import parse_dsn
 from riverbridge.store.schema_check import check_schema
@@ -33,7 +34,7 @@ from riverbridge.upkeep.duty import Duty
 from riverbridge.upkeep.leader import Leader
 from riverbridge.upkeep.periodic import PeriodicJobs
 from riverbridge.upkeep.queue_cleaner import QueueCleaner
-from riverbridge.upkeep.reindexer import Reindexer
+from riverbridge.upkeep.reindexer import DAILY, Reindexer
 from riverbridge.upkeep.rescuer import Rescuer
 from riverbridge.upkeep.scheduler import Scheduler
 from riverbridge.worker.enqueuing import enqueuer
@@ -43,7 +44,7 @@ from riverbridge.worker.lost import LostJobs
 from riverbridge.worker.registry import Workers
 from riverbridge.worker.runtime import Runtime
 from riverbridge.worker.verdict import ErrorHandler
-from riverbridge.worker.watch import StuckHandler
+from riverbridge.worker.watch import STUCK_AFTER, StuckHandler
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +80,10 @@ class PoolOptions:
     their own. lanes: threads that claim and settle, each with a connection.
 
     elections: whether this process may lead, and then moves due jobs on, inserts periodic ones and
-    cleans up. reindex: whether it rebuilds River's indexes at midnight UTC. rescue_after: how long
-    a job of another client may be running until it counts as stuck; River's own is an hour.
+    cleans up. reindex, reindex_schedule: whether and when it rebuilds River's indexes; at midnight
+    UTC unless told otherwise. rescue_after: how long a job of another client may be running, beyond
+    which it counts as stuck if its kind has no longer timeout; River's own is an hour. stuck_after:
+    how long beyond its timeout a job of this process may run until `on_stuck` is told.
     """
 
     schema: str | None = None
@@ -96,6 +99,8 @@ class PoolOptions:
     elections: bool = True
     reindex: bool = True
     rescue_after: timedelta = timedelta(hours=1)
+    stuck_after: float = STUCK_AFTER
+    reindex_schedule: Schedule = DAILY
     unknown: Literal["leave", "fail"] = "leave"
     retention: Retention = Retention()
     retry: RetryPolicy = field(default_factory=RiverRetry)
@@ -162,7 +167,7 @@ class WorkerPool:
         with connection:
             check_schema(connection, options.schema)
             crashed = crashed_before(connection, processes, GUARDED)
-        runtime = self._runtime = Runtime(on_stuck=self._on_stuck)
+        runtime = self._runtime = Runtime(stuck_after=options.stuck_after, on_stuck=self._on_stuck)
         self._feeds = {name: self._feed(runtime, name) for name in self._queues}
         limits = Limits(
             hold=options.hold,
@@ -307,7 +312,8 @@ class WorkerPool:
         duties: list[Duty] = [Scheduler(schema=schema), cleaner, QueueCleaner(schema=schema)]
         duties.append(self._rescuer(runtime))
         if self.options.reindex:
-            duties.append(Reindexer(connect, schema=schema))
+            reindexer = Reindexer(connect, schedule=self.options.reindex_schedule, schema=schema)
+            duties.append(reindexer)
         if self._periodic is not None:
             duties.append(enqueuer(self._periodic, schema=schema))
         return Leader(connect, client_id=self.client_id, schema=schema, duties=duties)

@@ -29,6 +29,7 @@ from riverbridge.worker.executor import QueueConfig
 from riverbridge.worker.job import JobCancel, JobSnooze, RunningJob
 from riverbridge.worker.pool import PoolOptions, WorkerPool
 from riverbridge.worker.registry import Worker, Workers
+from riverbridge.worker.watch import StuckJob
 from tests.support.database import Database
 from tests.support.wait import eventually
 
@@ -405,6 +406,32 @@ def test_a_lost_job_is_tried_again_when_its_kind_says(scene: Scene, owner: str) 
             assert 0.85 * minutes * 60 < delay < 1.15 * minutes * 60, row["kind"]
         if owner == "go":
             assert scene.state(endless) == "running"
+
+
+def test_a_stuck_job_gives_its_slot_to_others_when_told_to(scene: Scene) -> None:
+    told: list[int] = []
+    scene.workers.work(RawArgs, kind="hangs", timeout=0.1)(lambda job: scene.let_go.wait(10))
+
+    def on_stuck(job: StuckJob) -> bool:
+        told.append(job.id)
+        return True
+
+    queues = {"default": QueueConfig(1)}
+    options = PoolOptions(stuck_after=0.1)
+    with WorkerPool(scene.dsn, scene.workers, queues, options, on_stuck=on_stuck):
+        hangs = scene.insert("wait", kind="hangs")
+        eventually(lambda: told == [hangs])
+        scene.ends(scene.insert("return"), "completed")
+        scene.let_go.set()
+        scene.ends(hangs, "completed")
+
+
+def test_indexes_are_rebuilt_when_the_schedule_says(scene: Scene) -> None:
+    node = "SELECT relfilenode FROM pg_class WHERE relname = 'river_job_kind'"
+    before = scene.look.execute(node).fetchone()
+    options = PoolOptions(reindex_schedule=PeriodicInterval(timedelta(seconds=1)))
+    with working(scene, options):
+        eventually(lambda: scene.look.execute(node).fetchone() != before, 20)
 
 
 def test_a_leader_leaves_alone_what_a_python_process_is_at(scene: Scene) -> None:
