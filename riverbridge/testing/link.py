@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Self, TypeVar
 
 from riverbridge import AsyncClient, Client
@@ -22,13 +23,14 @@ class Link:
 
     def perform(self, exchange: Exchange[T], statements: int) -> T:
         """Run the operation; it is committed if no transaction was open. Raises ClientError."""
-        try:
+        run = None
+        with contextlib.suppress(ClientError):  # none is open; or else it is said again below
             run = joined(self._given)
-        except ClientError:  # none is open, or this is nothing to join; else it is said again
-            if self._source is None:
-                self._source = source(self._given)
-            return self._source.perform(exchange, statements)
-        return carry_out(exchange, run)
+        if run is not None:
+            return carry_out(exchange, run)
+        if self._source is None:
+            self._source = source(self._given)
+        return self._source.perform(exchange, statements)
 
     def close(self) -> None:
         """Close what was opened to a DSN."""
@@ -51,13 +53,14 @@ class AsyncLink:
 
     async def perform(self, exchange: Exchange[T], statements: int) -> T:
         """Run the operation; it is committed if no transaction was open. Raises ClientError."""
-        try:
+        run = None
+        with contextlib.suppress(ClientError):
             run = await async_joined(self._given)
-        except ClientError:
-            if self._source is None:
-                self._source = async_source(self._given)
-            return await self._source.perform(exchange, statements)
-        return await carry_out_async(exchange, run)
+        if run is not None:
+            return await carry_out_async(exchange, run)
+        if self._source is None:
+            self._source = async_source(self._given)
+        return await self._source.perform(exchange, statements)
 
     async def close(self) -> None:
         """Close what was opened to a DSN."""

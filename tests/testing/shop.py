@@ -48,6 +48,16 @@ class Told(WorkHook):
         return error
 
 
+@dataclass(frozen=True)
+class After:
+    """A retry policy without jitter."""
+
+    seconds: float
+
+    def delay(self, failures: int) -> float:
+        return self.seconds
+
+
 def shop(told: Told | None = None, *, in_loop: bool = False) -> Workers:
     """Functions of all sorts; `mail` ends as the address says. in_loop: `order` is async."""
     workers = Workers(hooks=[told] if told else [])

@@ -14,7 +14,6 @@ from riverbridge import (
     Client,
     ClientError,
     CronSchedule,
-    FixedRetry,
     InsertOpts,
     InvalidRequest,
     JobState,
@@ -35,7 +34,7 @@ from riverbridge.testing import (
 from tests.support.async_connections import ASYNC
 from tests.support.connections import SYNC, Way
 from tests.support.database import Database
-from tests.testing.shop import Mail, Ship, shop
+from tests.testing.shop import After, Mail, Ship, shop
 
 Connection = psycopg.Connection[Any]
 
@@ -45,14 +44,17 @@ MOMENT = timedelta(seconds=10)
 
 
 @pytest.fixture
-def connection(database: Database) -> Iterator[Connection]:
-    with database.connect() as connection:
+def connection(tables: Database) -> Iterator[Connection]:
+    with tables.connect() as connection:
         yield connection
 
 
 @pytest.fixture
-def clock(connection: Connection) -> Clock:
-    return Clock(connection).start()
+def clock(connection: Connection) -> Iterator[Clock]:
+    yield Clock(connection).start()
+    connection.execute("DROP TABLE riverbridge_clock CASCADE")
+    left = connection.execute("SELECT to_regprocedure('public.now()')").fetchone()
+    assert left == (None,), "the functions go with the table"
 
 
 def test_it_goes_on_from_where_it_is_set(connection: Connection, clock: Clock) -> None:
@@ -70,7 +72,7 @@ def test_it_goes_on_from_where_it_is_set(connection: Connection, clock: Clock) -
 
 
 def test_it_moves_within_a_transaction_that_takes_it_back(
-    connection: Connection, database: Database
+    connection: Connection,
 ) -> None:
     with connection.transaction(force_rollback=True):
         clock = Clock(connection).start()
@@ -99,7 +101,7 @@ def test_a_job_scheduled_for_later_is_worked_then(connection: Connection, clock:
 
 
 def test_retries_and_snoozes_come_when_they_are_due(connection: Connection, clock: Clock) -> None:
-    tester = JobTester(connection, shop(), retry=FixedRetry(7200))
+    tester = JobTester(connection, shop(), retry=After(7200))
     Client(connection).insert_many([Mail("broken"), Mail("later")])
     assert tester.drain() == Drained(failed=1, snoozed=1)
     assert tester.drain() == Drained()
@@ -157,8 +159,8 @@ def test_a_leader_has_a_connection_for_itself(connection: Connection) -> None:
         PeriodicTester(connection, PeriodicJobs()).run()
 
 
-def test_other_sessions_follow_and_the_schema_may_be_another(database: Database) -> None:
-    with database.connect() as first, database.connect() as second, database.connect() as third:
+def test_other_sessions_follow_and_the_schema_may_be_another(tables: Database) -> None:
+    with tables.connect() as first, tables.connect() as second, tables.connect() as third:
         first.execute("CREATE SCHEMA another")
         clock = Clock(first, schema="another").start()
         clock.set(NEW_YEAR)

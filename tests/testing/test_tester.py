@@ -15,7 +15,6 @@ import pytest
 from riverbridge import (
     Client,
     EventKind,
-    FixedRetry,
     InsertOpts,
     InvalidJob,
     JobNotFound,
@@ -30,7 +29,7 @@ from tests.support.async_connections import ASYNC
 from tests.support.connections import SYNC, Way
 from tests.support.database import Database
 from tests.support.wait import eventually
-from tests.testing.shop import Mail, Order, Ship, Told, shop
+from tests.testing.shop import After, Mail, Order, Ship, Told, shop
 
 Connection = psycopg.Connection[Any]
 
@@ -59,7 +58,7 @@ def test_an_attempt_ends_as_in_a_pool(
     connection: Connection, to: str, event: EventKind, state: JobState, attempt: int, error: Any
 ) -> None:
     told = Told()
-    tester = JobTester(connection, shop(told), retry=FixedRetry(60))
+    tester = JobTester(connection, shop(told), retry=After(60))
     result = tester.work(Mail(to), InsertOpts(queue="letters"))
     assert (result.event, result.job.state, result.job.attempt) == (event, state, attempt)
     assert (result.error and type(result.error)) == error
@@ -207,7 +206,7 @@ def test_drain_counts_each_job_once(connection: Connection) -> None:
         client.insert(Mail(to))
     client.insert(Mail("broken"), InsertOpts(max_attempts=1))
     client.insert(Mail("elsewhere"), InsertOpts(queue="other"))
-    drained = JobTester(connection, shop(), retry=FixedRetry(0)).drain()
+    drained = JobTester(connection, shop(), retry=After(0)).drain()
     assert drained == Drained(completed=2, failed=1, discarded=1, cancelled=1, snoozed=1)
     assert [result.job.args["to"] for result in drained.results] == [
         "ann", "later", "nobody", "broken", "bob", "broken",
@@ -294,7 +293,7 @@ def test_a_cancel_while_it_runs_ends_it_as_cancelled(connection: Connection) -> 
         job.client.job_cancel(job.id)
         raise ConnectionError
 
-    result = JobTester(connection, workers, retry=FixedRetry(60)).work(Order(1))
+    result = JobTester(connection, workers, retry=After(60)).work(Order(1))
     assert (result.event, result.job.state) == (EventKind.JOB_CANCELLED, JobState.CANCELLED)
 
 
