@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,18 +9,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from riverbridge import AsyncClient, Client, InsertOpts, InvalidRequest, JobState
+from riverbridge import Client, InsertOpts, InvalidRequest, JobState
 from riverbridge.testing import (
     ExpectedJob,
     require_inserted,
-    require_inserted_async,
     require_many_inserted,
-    require_many_inserted_async,
     require_not_inserted,
-    require_not_inserted_async,
 )
-from tests.support.async_connections import ASYNC
-from tests.support.connections import SYNC, Way
 from tests.support.database import Database
 from tests.testing.shop import Mail, Order, Ship
 
@@ -150,38 +144,3 @@ def test_what_cannot_be_expected(connection: psycopg.Connection[Any]) -> None:
         require_inserted(connection, Mail, scheduled_at=datetime(2031, 5, 1))
     with pytest.raises(ValueError, match="one or more"):
         require_many_inserted(connection, [])
-
-
-@pytest.mark.parametrize("way", SYNC, ids=lambda way: way.name)
-def test_in_every_kind_of_transaction(tables: Database, way: Way) -> None:
-    async def scenario() -> None:
-        async with way.given(tables) as given:
-            async with way.begin(given) as tx:
-                job = Client(tables.dsn).insert_tx(tx, Mail("ann")).job
-                assert require_inserted(tx, Mail, args={"to": "ann"}).id == job.id
-                assert require_many_inserted(tx, [Mail]) == [require_inserted(tx, "mail")]
-                with tables.connect() as other:
-                    require_not_inserted(other, Mail)
-            require_inserted(given, Mail)
-
-    with pytest.raises(StopIteration):
-        scenario().send(None)
-
-
-@pytest.mark.parametrize("way", ASYNC, ids=lambda way: way.name)
-def test_in_every_kind_of_transaction_async(tables: Database, way: Way) -> None:
-    async def scenario() -> None:
-        async with way.given(tables) as given:
-            async with way.begin(given) as tx:
-                inserting = AsyncClient(tables.dsn)
-                job = (await inserting.insert_tx(tx, Mail("ann"))).job
-                await inserting.close()
-                assert (await require_inserted_async(tx, Mail, args={"to": "ann"})).id == job.id
-                assert len(await require_many_inserted_async(tx, [Mail])) == 1
-                with tables.connect() as other:
-                    require_not_inserted(other, Mail)
-                with pytest.raises(AssertionError, match="is there"):
-                    await require_not_inserted_async(tx, Mail)
-            await require_inserted_async(given, Mail)
-
-    asyncio.run(scenario())

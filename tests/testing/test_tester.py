@@ -25,8 +25,6 @@ from riverbridge import (
     Workers,
 )
 from riverbridge.testing import AsyncJobTester, Drained, JobTester
-from tests.support.async_connections import ASYNC
-from tests.support.connections import SYNC, Way
 from tests.support.database import Database
 from tests.support.wait import eventually
 from tests.testing.shop import After, Mail, Order, Ship, Told, shop
@@ -295,37 +293,6 @@ def test_a_cancel_while_it_runs_ends_it_as_cancelled(connection: Connection) -> 
 
     result = JobTester(connection, workers, retry=After(60)).work(Order(1))
     assert (result.event, result.job.state) == (EventKind.JOB_CANCELLED, JobState.CANCELLED)
-
-
-@pytest.mark.parametrize("way", SYNC, ids=lambda way: way.name)
-def test_on_every_kind_of_connection(tables: Database, way: Way) -> None:
-    async def scenario() -> None:
-        async with way.given(tables) as given:
-            tester = JobTester(given, shop())
-            assert tester.work(Order(1)).job.metadata == {"output": {"ordered": 1}}
-            assert tester.drain() == Drained(completed=1)
-            tester.close()
-
-    with pytest.raises(StopIteration):
-        scenario().send(None)
-
-
-@pytest.mark.parametrize("way", ASYNC, ids=lambda way: way.name)
-def test_on_every_kind_of_connection_async(tables: Database, way: Way) -> None:
-    async def scenario() -> None:
-        async with way.given(tables) as given:
-            tester = AsyncJobTester(given, shop(in_loop=True))
-            assert (await tester.work(Order(1))).job.metadata == {"output": {"ordered": 1}}
-            assert await tester.drain() == Drained(completed=1)
-            results = [await tester.work(Mail(to)) for to in ("ann", "broken", "later")]
-            assert [each.event for each in results] == [
-                "job_completed",
-                "job_failed",
-                "job_snoozed",
-            ]
-            await tester.close()
-
-    asyncio.run(scenario())
 
 
 def test_async_functions_run_in_the_tests_loop_and_transaction(tables: Database) -> None:
