@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypedDict
 from riverbridge.errors import InvalidRequest
 from riverbridge.model.args import kind_and_json
 from riverbridge.model.job import Job, JobState
+from riverbridge.model.json_text import encode
 from riverbridge.worker.decoding import kind_of
 
 NEAREST = 3
@@ -25,8 +26,9 @@ class Expectations(TypedDict, total=False):
     """What is expected beside the kind; what is not given is not looked at.
 
     args, metadata: what is to be in them; more may be there. In what is nested, too, but lists are
-    compared whole. tags: all of them, in order. scheduled_at: an aware instant, which the row's may
-    miss by `tolerance`, a second unless given.
+    compared whole. Values may be as a class of args has them, such as instants, or say themselves
+    what they are equal to, as `unittest.mock.ANY`. tags: all of them, in order. scheduled_at: an
+    aware instant, which the row's may miss by `tolerance`, a second unless given.
     """
 
     args: Mapping[str, Any]
@@ -163,14 +165,28 @@ def _kind(job: object) -> tuple[str, Mapping[str, Any] | None]:
 def _compared(field: str, wanted: object, found: object, *, whole: bool) -> Iterator[Difference]:
     """A value of JSON, and what is nested in it, key by key."""
     if not isinstance(wanted, Mapping) or not isinstance(found, Mapping):
-        if isinstance(wanted, tuple):
-            wanted = list(wanted)
-        same = wanted == found and isinstance(wanted, bool) == isinstance(found, bool)
+        same = found is not _MISSING and (_alike(wanted, found) or _alike(_as_json(wanted), found))
         yield Difference(field, _shown(wanted), _shown(wanted if same else found))
         return
     for key in {**wanted, **found} if whole else wanted:
         left, right = wanted.get(key, _MISSING), found.get(key, _MISSING)
         yield from _compared(f"{field}.{key}", left, right, whole=whole)
+
+
+def _alike(wanted: object, found: object) -> bool:
+    """Whether they are equal; in JSON, true is not 1. `unittest.mock.ANY` is equal to all."""
+    numbers = isinstance(wanted, int | float) and isinstance(wanted, bool) != isinstance(
+        found, bool
+    )
+    return wanted == found and not numbers
+
+
+def _as_json(value: object) -> object:
+    """As args of that value are in the table: an instant or UUID as its text."""
+    try:
+        return json.loads(encode([value]))[0]
+    except (TypeError, ValueError):
+        return value
 
 
 def _shown(value: object) -> str:

@@ -24,10 +24,14 @@ Hire = Callable[[Runtime], Executor]
 """Makes the executor, given where functions run."""
 
 
-def work_here(jobs: Sequence[ClaimedJob], hire: Hire) -> list[Outcome]:
-    """What becomes of leased `jobs`, in this thread. Raises WorkerError in an event loop."""
+def check_no_loop() -> None:
+    """Raises WorkerError if an event loop runs in this thread, as no other can then."""
     if asyncio._get_running_loop() is not None:
         raise WorkerError("an event loop runs in this thread: use AsyncJobTester, and await it")
+
+
+def work_here(jobs: Sequence[ClaimedJob], hire: Hire) -> list[Outcome]:
+    """What becomes of leased `jobs`, in this thread, in which no event loop may run."""
     with asyncio.Runner() as runner:  # at its end, what functions left behind is cancelled
         turns = _Turns()
         loop = EventLoop(runner.get_loop())

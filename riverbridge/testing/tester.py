@@ -24,7 +24,7 @@ from riverbridge.store import working
 from riverbridge.store.administration import job_get, job_list
 from riverbridge.store.exchange import Exchange
 from riverbridge.store.insert import insert_many
-from riverbridge.testing.inline import work_here, work_in_loop
+from riverbridge.testing.inline import check_no_loop, work_here, work_in_loop
 from riverbridge.testing.link import AsyncJoiningClient, AsyncLink, JoiningClient, Link
 from riverbridge.testing.outcome import Drained, WorkResult, counted
 from riverbridge.worker.events import kind_of_event
@@ -214,6 +214,7 @@ class JobTester(_Tester):
         self._link.close()
 
     def _carry_out(self, steps: Steps[T]) -> T:
+        check_no_loop()
         answer: Any = None
         try:
             while True:

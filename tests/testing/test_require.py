@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import ANY
+from uuid import UUID
 
 import psycopg
 import pytest
 
-from riverbridge import Client, InsertOpts, InvalidRequest, JobState
+from riverbridge import Client, InsertOpts, InvalidRequest, JobState, RawArgs
 from riverbridge.testing import (
     ExpectedJob,
     require_inserted,
@@ -72,6 +74,14 @@ def test_args_given_as_such_count_whole(connection: psycopg.Connection[Any]) -> 
     require_inserted(connection, Mail("ann", "hi"))
     with pytest.raises(AssertionError, match=r"args\.subject: expected 'hello', found 'hi'"):
         require_inserted(connection, Mail("ann"))
+
+
+def test_values_count_as_they_are_in_the_table(connection: psycopg.Connection[Any]) -> None:
+    id = UUID(int=7)
+    Client(connection).insert(RawArgs("visit", f'{{"id": "{id}", "at": [1, 2], "last": true}}'))
+    require_inserted(connection, "visit", args={"id": id, "at": (1, 2), "last": ANY})
+    for wrong in ({"last": 1}, {"at": [1]}, {"at": ANY, "none": ANY}, {"id": 7}):
+        require_not_inserted(connection, "visit", args=wrong)
 
 
 def test_a_failure_shows_the_nearest_rows(connection: psycopg.Connection[Any]) -> None:

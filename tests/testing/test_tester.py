@@ -249,13 +249,13 @@ def test_hundreds_of_jobs_do_not_go_deeper_and_deeper(connection: Connection) ->
     assert JobTester(connection, shop()).drain() == Drained(completed=400)
 
 
-def test_a_tester_in_an_event_loop_says_which_one_to_use(tables: Database) -> None:
+def test_a_tester_in_an_event_loop_says_which_one_to_use(connection: Connection) -> None:
     async def scenario() -> None:
-        with tables.connect() as connection, connection.transaction():
-            JobTester(connection, shop()).work(Mail("ann"))
+        JobTester(connection, shop()).work(Mail("ann"))
 
     with pytest.raises(WorkerError, match="use AsyncJobTester"):
         asyncio.run(scenario())
+    assert states(connection) == []
 
 
 def test_another_process_cannot_take_what_is_worked(
