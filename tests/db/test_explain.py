@@ -38,6 +38,7 @@ VALUES: dict[str, object] = {
     "errors": ["x", "y", None],
     "delays": [9.0, None, None],
     "attempts": [1, 1, 1],
+    "ages": [0.0, 0.0, 0.0],
     "metadata": [None, None, None],
     "traces": ["", "", ""],
     "held": [1],
