@@ -1,9 +1,6 @@
 -- Locks leases of processes that have stopped beating, to be settled as a spent attempt (T15, T16).
 -- The lock makes two rescuers share the rows, and the fence of the settle makes a late owner harmless.
-SELECT id, kind, args::text AS args, metadata::text AS metadata, attempt, max_attempts,
-       coalesce(array_length(errors, 1), 0) AS failures, priority, queue,
-       array_to_string(tags, ',') AS tags,
-       timestamptz_send(created_at) AS created, timestamptz_send(scheduled_at) AS due,
+SELECT /* include job/claimed */,
        attempted_at, attempted_by[array_length(attempted_by, 1)] AS owner,
        jsonb_typeof(metadata) = 'object' AND metadata ? 'cancel_attempted_at' AS cancel_marked,
        CASE WHEN jsonb_typeof(metadata -> 'river:rescue_count') = 'number'

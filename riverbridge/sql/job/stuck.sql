@@ -3,18 +3,7 @@
 -- over, so that no single row can spoil the search. What a process of ours has is its own to finish,
 -- however long that takes, and once it is silent its fellows see to it.
 SELECT
-    id,
-    kind,
-    args::text AS args,
-    metadata::text AS metadata,
-    attempt,
-    max_attempts,
-    coalesce(array_length(errors, 1), 0) AS failures,
-    priority,
-    queue,
-    array_to_string(tags, ',') AS tags,
-    timestamptz_send(created_at) AS created,
-    timestamptz_send(scheduled_at) AS due,
+    /* include job/claimed */,
     attempted_at,
     extract(epoch FROM now() - attempted_at)::float8,
     CASE jsonb_typeof(metadata)
