@@ -184,9 +184,10 @@ class Keeper:
         self._queues.upsert(connection, self._names)
 
     def _read_pauses(self, connection: Connection) -> None:
+        before = [(waker, waker.pauses) for waker in self._wakers]
         paused = self._queues.paused(connection, self._names)
-        for waker in self._wakers:
-            waker.set_paused(paused)
+        for waker, pauses in before:
+            waker.set_paused(paused, pauses)
 
     def _rescue(self, connection: Connection) -> None:
         """Leases of dead processes cost the attempt and come back (T15 to T17, with our fence)."""

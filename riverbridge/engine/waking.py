@@ -8,11 +8,14 @@ at once, and the lane that comes next, perhaps a second one, takes it.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 
 from riverbridge.engine.batch import Feed
+
+log = logging.getLogger(__name__)
 
 FOLLOW_UPS = (0.010, 0.050, 0.110)
 """Seconds after a notification at which its queue is looked at again."""
@@ -65,6 +68,7 @@ class Waker:
         self._clock = clock
         self._wake = threading.Condition()
         self._paused: set[str] = set()
+        self._pauses = 0
         self._stopped = False
 
     def feeds(self) -> list[Feed]:
@@ -163,19 +167,30 @@ class Waker:
     def pause(self, queue: str) -> None:
         """Claim no more from `queue`, or from every queue if it is `*`."""
         with self._wake:
-            self._paused |= self._queues() if queue == "*" else {queue}
+            self._pauses += 1
+            self._pausing(self._paused | (self._queues() if queue == "*" else {queue}))
 
     def resume(self, queue: str) -> None:
         """Claim again from `queue`, or from every queue if it is `*`, at once."""
         with self._wake:
-            self._paused -= self._queues() if queue == "*" else {queue}
+            self._pauses += 1
+            self._pausing(self._paused - (self._queues() if queue == "*" else {queue}))
             self._all_due()
 
-    def set_paused(self, queues: set[str]) -> None:
-        """The whole truth of what is paused, as read from the queue rows."""
+    @property
+    def pauses(self) -> int:
+        """How often a queue was paused or resumed, for `set_paused`."""
+        return self._pauses
+
+    def set_paused(self, queues: set[str], pauses: int) -> None:
+        """The whole truth of what is paused, as read from the queue rows.
+
+        pauses: the count before they were read. Where it is no longer the same, somebody paused or
+        resumed a queue since, and what was read may be older than that: it is not believed.
+        """
         with self._wake:
-            if queues != self._paused:
-                self._paused = set(queues)
+            if pauses == self._pauses and queues != self._paused:
+                self._pausing(set(queues))
                 self._all_due()
 
     def look_now(self) -> None:
@@ -188,6 +203,12 @@ class Waker:
         with self._wake:
             self._stopped = True
             self._wake.notify_all()
+
+    def _pausing(self, queues: set[str]) -> None:
+        mine = self._queues()
+        for queue in sorted((queues ^ self._paused) & mine):
+            log.info("queue %s is %s", queue, "paused" if queue in queues else "worked again")
+        self._paused = queues
 
     def _queues(self) -> set[str]:
         return {feed.queue for feed in self._turns}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 
@@ -125,14 +126,17 @@ def test_a_go_worker_on_a_bridged_queue_is_named(
 
 @pytest.mark.parametrize("name", ["orders", "*"])
 def test_pause_and_resume_by_go_are_obeyed_within_a_second(
-    database: Database, conn: psycopg.Connection, river: River, name: str
-) -> None:
+    database: Database, conn: psycopg.Connection, river: River, name: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    caplog.set_level(logging.INFO, "riverbridge")
     sink = ScriptedSink()
     paused = ["orders", "mails"] if name == "*" else ["orders"]
     with running_bridge(database, {"events": sink}, TWO_QUEUES):
         eventually(lambda: queue_rows(conn) == {"orders", "mails"})
         river("pause", name)
-        # Each process of Go's takes longer than a notification: no second of grace is needed.
+        told = {f"queue {queue} is paused" for queue in paused}
+        eventually(lambda: told <= set(caplog.messages), within=1)
         waiting = {river("add", queue, "order", 0)["id"] for queue in paused}
         if name != "*":
             free = river("add", "mails", "mail", 0)["id"]

@@ -165,11 +165,24 @@ def test_the_rows_are_the_truth_of_what_is_paused(clock: Clock) -> None:
     waker = Waker([a], poll=1.0, clock=clock)
     quiet(waker, a)
     clock.now += GAP
-    waker.set_paused({"q"})
+    waker.set_paused({"q"}, waker.pauses)
     assert waker.next(0) is None
     clock.now += 5
     assert waker.next(0) is None
-    waker.set_paused(set())
+    waker.set_paused(set(), waker.pauses)
+    assert waker.next(0) == (a, 1000)
+
+
+def test_rows_that_were_read_before_somebody_paused_are_not_believed(clock: Clock) -> None:
+    a = feed()
+    waker = Waker([a], poll=1.0, clock=clock)
+    pauses = waker.pauses
+    waker.pause("q")
+    waker.set_paused(set(), pauses)
+    assert waker.next(0) is None
+    pauses = waker.pauses
+    waker.resume("q")
+    waker.set_paused({"q"}, pauses)
     assert waker.next(0) == (a, 1000)
 
 
