@@ -1,24 +1,34 @@
-"""How a job becomes a message. The body is always Postgres' own text of the args, byte for byte."""
+"""How a job becomes a message. The args are always Postgres' own text of them, byte for byte."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Literal
+
+import msgspec
 
 from riverbridge.bridge.template import Template, field
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
+from riverbridge.model.outcome import Cancelled
 from riverbridge.sinks.base import Message, headers_problem
 
-EnvelopeKind = Literal["cloudevents", "raw"]
-"""`cloudevents`: CloudEvents 1.0, binary mode, attributes as `ce_…` headers. `raw`: the args and
-one header, `event-id`."""
+EnvelopeKind = Literal["cloudevents", "cloudevents-structured", "debezium", "job", "raw"]
+"""`cloudevents`: CloudEvents 1.0, binary mode, attributes as `ce_…` headers;
+`cloudevents-structured`: all of the event in the body. `debezium`: what Debezium's outbox event
+router makes: the args, and the event id in the header `id`. `job`: the whole row, as a JSON object.
+`raw`: the args and one header, `event-id`."""
 
 KINDS_KEPT = 1000
 """Kinds whose header is kept ready."""
 
 _TRACE = tuple((name, field("metadata", name)) for name in ("traceparent", "tracestate"))
 _given_id = field("metadata", "event_id")
+_tombstone = field("metadata", "tombstone")
+_expires_at = field("metadata", "expires_at")
+_encode = msgspec.json.Encoder().encode
+_instant = msgspec.json.Decoder(datetime)
 
 
 class Envelope:
@@ -62,8 +72,11 @@ class Envelope:
                 self._instant(job),
                 *self._fixed,
             )
+            body: bytes | None = job.args.encode()
         else:
-            headers = (("event-id", id_),)
+            headers, body = self._wrapped(job, id_)
+        if '"tombstone"' in job.metadata and _tombstone(job) == "true":
+            body = None
         if '"trace' in job.metadata:
             headers += tuple(
                 (name, value)
@@ -80,12 +93,33 @@ class Envelope:
                 raise TemplateError(problem)
         return Message(
             id_,
-            job.args.encode(),
+            body,
             self._fixed_destination or self._destination.render(job),
             None if self._key is None else self._key.render(job),
             headers,
             None,
         )
+
+    def _wrapped(self, job: ClaimedJob, id_: str) -> tuple[tuple[tuple[str, str], ...], bytes]:
+        """Headers and body of the rarer kinds."""
+        if self._kind == "raw":
+            return (("event-id", id_),), job.args.encode()
+        if self._kind == "debezium":
+            return (("id", id_),), job.args.encode()
+        if self._kind == "job":
+            return (("event-id", id_), ("content-type", "application/json")), _row(job)
+        event = {
+            "specversion": "1.0",
+            "id": id_,
+            "source": self._source,
+            "type": job.kind,
+            "time": self._instant(job)[1],
+            "datacontenttype": "application/json",
+        }
+        if '"trace' in job.metadata:
+            event |= {name: value for name, read in _TRACE if (value := read(job))}
+        body = _encode(event | {"data": msgspec.Raw(job.args.encode())})
+        return (("content-type", "application/cloudevents+json; charset=UTF-8"),), body
 
     def _type(self, kind: str) -> tuple[str, str]:
         if len(self._types) >= KINDS_KEPT:
@@ -100,6 +134,47 @@ class Envelope:
             header = ("ce_time", job.created_at.isoformat()[:-6] + "Z")
             self._time = (job.created, header)
         return header
+
+
+def expired(job: ClaimedJob) -> Cancelled | None:
+    """What becomes of a job that is not to be delivered any more: its metadata's `expires_at`.
+
+    That is an instant as RFC 3339 has it. Raises TemplateError for what is none, as nobody could
+    say then whether the job may still go out.
+    """
+    if (text := _expires_at(job)) is None:
+        return None
+    try:
+        instant = _instant.decode(_encode(text))
+        if instant.tzinfo is None:
+            raise ValueError("it has no time zone")
+    except ValueError as error:
+        raise TemplateError(
+            f"metadata.expires_at: {text[:80]!r} is no instant ({error}); "
+            "write it as 2026-01-02T03:04:05Z"
+        ) from error
+    if instant > datetime.now(UTC):
+        return None
+    return Cancelled(f"not delivered: it expired at {text}")
+
+
+def _row(job: ClaimedJob) -> bytes:
+    """The row as the claim read it; `attempt` is the one that is under way."""
+    return _encode(
+        {
+            "id": job.id,
+            "kind": job.kind,
+            "queue": job.queue,
+            "priority": job.priority,
+            "attempt": job.attempt + 1,
+            "max_attempts": job.max_attempts,
+            "created_at": job.created_at,
+            "scheduled_at": job.scheduled_at,
+            "tags": job.tags.split(",") if job.tags else [],
+            "args": msgspec.Raw(job.args.encode()),
+            "metadata": msgspec.Raw(job.metadata.encode()),
+        }
+    )
 
 
 def _header(value: str, what: str) -> str:

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 
-from riverbridge.bridge.envelope import Envelope
+from riverbridge.bridge.envelope import Envelope, expired
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.engine.batch import Batch
 from riverbridge.errors import TemplateError
@@ -52,6 +52,7 @@ class Route:
 
     def take(self, batch: Batch) -> None:
         """Hand the jobs that have no outcome yet to every sink; answer when all have spoken."""
+        _answer_expired(batch)
         delivery = _Delivery(batch, waiting=len(self._sinks))
         if not delivery.places:
             return
@@ -67,6 +68,17 @@ class Route:
             except TemplateError as error:
                 found.append((outlet.name, Permanent(str(error))))
         return found
+
+
+def _answer_expired(batch: Batch) -> None:
+    for place, job in enumerate(batch.jobs):
+        if '"expires_at"' in job.metadata:
+            try:
+                over: Outcome | None = expired(job)
+            except TemplateError as error:
+                over = Permanent(str(error))
+            if over is not None:
+                batch.answer([over], place)
 
 
 class Unmatched:

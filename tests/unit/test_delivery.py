@@ -249,6 +249,23 @@ def test_a_job_that_cannot_be_rendered_holds_no_other(outlet: Callable[..., Outl
     assert isinstance(only, Permanent)
 
 
+def test_an_expired_job_is_not_sent_and_holds_no_other(outlet: Callable[..., Outlet]) -> None:
+    sink = always(Delivered())
+    route = Route("r", {outlet(sink): raw()})
+    some = [
+        job(id=1, metadata='{"expires_at": "2020-01-01T00:00:00Z"}'),
+        job(id=2, metadata='{"expires_at": "2999-01-01T00:00:00Z"}'),
+        job(id=3, metadata='{"expires_at": "tomorrow"}'),
+    ]
+    first, second, third = deliver(route, some)
+    assert first == Cancelled("not delivered: it expired at 2020-01-01T00:00:00Z")
+    assert second == Delivered()
+    assert isinstance(third, Permanent)
+    assert "metadata.expires_at: 'tomorrow' is no instant" in third.error
+    assert [message.id for message in sink.got] == ["src:2"]
+    assert deliver(route, some[:1]) == [first]
+
+
 def test_a_defect_in_rendering_costs_that_job_an_attempt(
     outlet: Callable[..., Outlet], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riverbridge.bridge.envelope import KINDS_KEPT, Envelope
+from riverbridge.bridge.envelope import KINDS_KEPT, Envelope, EnvelopeKind, expired
 from riverbridge.bridge.template import LONGEST, Template
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
+from riverbridge.model.outcome import Cancelled
 from tests.support.jobs import job
 
 
@@ -192,6 +194,85 @@ def test_each_job_of_an_envelope_has_its_own_headers() -> None:
 
 def test_raw() -> None:
     assert headers(job(id=42), "raw") == {"event-id": "river/1/db/public:42"}
+
+
+BIG = '{"n": 1.000000000000000000001, "é": "語"}'
+
+
+def test_cloudevents_structured() -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    one = job(id=42, args=BIG, metadata=json.dumps({"traceparent": parent}))
+    message = envelope("cloudevents-structured").render(one)
+    content_type = "application/cloudevents+json; charset=UTF-8"
+    assert dict(message.headers) == {"content-type": content_type, "traceparent": parent}
+    assert message.body is not None
+    assert message.body.endswith(f',"data":{BIG}}}'.encode())
+    assert json.loads(message.body) == {
+        "specversion": "1.0",
+        "id": "river/1/db/public:42",
+        "source": "river/1/db/public",
+        "type": "order.placed",
+        "time": "2026-01-02T03:04:05Z",
+        "datacontenttype": "application/json",
+        "traceparent": parent,
+        "data": json.loads(BIG),
+    }
+
+
+def test_debezium() -> None:
+    message = envelope("debezium").render(job(args=BIG, metadata='{"event_id": "0af7"}'))
+    assert message.body == BIG.encode()
+    assert message.headers == (("id", "0af7"),)
+
+
+def test_the_whole_job() -> None:
+    one = job(id=42, args=BIG, metadata='{"a": 1.10}', attempt=2, tags="x,y", priority=3)
+    message = envelope("job").render(one)
+    assert dict(message.headers) == {
+        "event-id": "river/1/db/public:42",
+        "content-type": "application/json",
+    }
+    assert message.body is not None
+    assert BIG.encode() in message.body
+    assert b'"metadata":{"a": 1.10}' in message.body
+    assert json.loads(message.body) == {
+        "id": 42,
+        "kind": "order.placed",
+        "queue": "q",
+        "priority": 3,
+        "attempt": 3,
+        "max_attempts": 25,
+        "created_at": "2026-01-02T03:04:05Z",
+        "scheduled_at": "2026-01-02T03:04:05Z",
+        "tags": ["x", "y"],
+        "args": json.loads(BIG),
+        "metadata": {"a": 1.1},
+    }
+    assert json.loads(envelope("job").render(job()).body or b"")["tags"] == []
+
+
+@pytest.mark.parametrize("kind", get_args(EnvelopeKind))
+def test_a_tombstone_has_no_body(kind: str) -> None:
+    assert envelope(kind).render(job(metadata='{"tombstone": true}')).body is None
+    for metadata in ('{"tombstone": false}', '{"tombstone": null}', '{"a": "\\"tombstone\\""}'):
+        assert envelope(kind).render(job(metadata=metadata)).body is not None
+
+
+def test_a_job_is_delivered_until_it_expires() -> None:
+    now = datetime.now(timezone(timedelta(hours=5)))
+    for metadata in ("{}", '{"expires_at": null}', '{"other": {"expires_at": "x"}}'):
+        assert expired(job(metadata=metadata)) is None
+    later = (now + timedelta(minutes=1)).isoformat()
+    assert expired(job(metadata=json.dumps({"expires_at": later}))) is None
+    past = (now - timedelta(seconds=1)).isoformat()
+    over = expired(job(metadata=json.dumps({"expires_at": past})))
+    assert over == Cancelled(f"not delivered: it expired at {past}")
+
+
+@pytest.mark.parametrize("bad", ["soon", "2026-01-02", "2026-01-02T03:04:05", 5, True, ["x"]])
+def test_an_instant_that_is_none_is_named(bad: object) -> None:
+    with pytest.raises(TemplateError, match=r"metadata\.expires_at: .* is no instant"):
+        expired(job(metadata=json.dumps({"expires_at": bad})))
 
 
 @pytest.mark.parametrize(

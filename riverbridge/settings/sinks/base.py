@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -13,6 +13,9 @@ from riverbridge.settings.parts import INSECURE, MINUTE, Boolean, Part
 from riverbridge.settings.secrets import Pairs
 from riverbridge.settings.values import Choice, Properties, Seconds
 from riverbridge.sinks.base import Sink
+
+Envelope = Literal["cloudevents", "cloudevents-structured", "debezium", "job", "raw"]
+"""As `riverbridge.bridge.envelope` makes them."""
 
 Found = tuple[str, str]
 """A field's name, or "" for the sink as a whole, and what is wrong there."""
@@ -38,10 +41,10 @@ class SinkSettings(Part):
     delivery_timeout: Annotated[float, Seconds(0.1, MINUTE)] = Field(
         10.0, description="How long a message may take to be acknowledged; by default the deadline."
     )
-    envelope: Annotated[Literal["cloudevents", "raw"], Choice("cloudevents", "raw")] = Field(
+    envelope: Annotated[Envelope, Choice(*get_args(Envelope))] = Field(
         "cloudevents",
-        description="What a message is: the job's args in a binary-mode CloudEvent, or the args "
-        "alone.",
+        description="What a message is: the job's args in a CloudEvent, binary or structured; as "
+        "Debezium's outbox router sends them; the whole job; or the args alone.",
     )
     insecure: Boolean = Field(False, description=INSECURE)
 
