@@ -30,6 +30,7 @@ from riverbridge.embedded.broker import Broker
 from riverbridge.embedded.postgres import Postgres
 from riverbridge.embedded.sqs import SqsServer
 from riverbridge.errors import RiverbridgeError
+from riverbridge.testing.proxy import Proxy
 from tests.support import header
 from tests.support.database import (
     Database,
@@ -41,7 +42,6 @@ from tests.support.database import (
 from tests.support.given import GivenKafka, GivenSqs
 from tests.support.mock_kafka import MockKafka
 from tests.support.parts import majors_for, part
-from tests.support.proxy import Proxy
 from tests.support.real_kafka import RealKafka
 from tests.support.sqs_stub import SqsStub
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from riverbridge.embedded.postgres import Postgres
+from riverbridge.testing.proxy import Proxy
 from tests.chaos.processes import Scene
 from tests.support.database import Database, build_template, new_name
-from tests.support.proxy import Proxy
 from tests.support.wait import eventually
 
 RECOVER = 5.0

@@ -27,8 +27,8 @@ from riverbridge import (
 )
 from riverbridge.model.json_object import object_problem
 from riverbridge.store.migrate import Migrator
+from riverbridge.testing.proxy import Proxy
 from tests.support.database import Database
-from tests.support.proxy import Proxy
 from tests.support.witness import Witness
 
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)

@@ -15,12 +15,12 @@ from psycopg.conninfo import make_conninfo
 
 from riverbridge.embedded.postgres import Postgres
 from riverbridge.errors import PartMissing
+from riverbridge.testing.proxy import Proxy
 from tests.servers.test_embedded import rows, send
 from tests.support import mock_kafka
 from tests.support.database import Database
 from tests.support.mock_kafka import MockKafka
 from tests.support.parts import part
-from tests.support.proxy import Proxy
 from tests.support.sqs_stub import SqsStub
 from tests.support.wait import eventually
 

@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Literal, Self
 
 Mode = Literal["pass", "refuse", "blackhole"]
+THREADS = "proxy"
+"""The name of its threads."""
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST, not FIN
 
 
@@ -61,6 +63,11 @@ class Proxy:
         elif self._listener is None:
             self._listen()
 
+    def descriptors(self) -> set[int]:
+        """Those of the connections it holds, which last until both sides have ended them."""
+        with self._changed:
+            return {one.fileno() for one in self._open}
+
     def cut(self) -> None:
         """Reset every connection now; new ones are served as the mode says."""
         with self._changed:
@@ -89,7 +96,7 @@ class Proxy:
         listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
         self.port = listener.getsockname()[1]
         self._listener = listener
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        threading.Thread(target=self._accept, args=(listener,), name=THREADS, daemon=True).start()
 
     def _close_listener(self) -> None:
         listener, self._listener = self._listener, None
@@ -105,7 +112,7 @@ class Proxy:
             except OSError:
                 return
             self.connections += 1
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(client,), name=THREADS, daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         with self._changed:
@@ -123,7 +130,7 @@ class Proxy:
                 self._open.add(server)
         if not known:  # cut while we connected
             return _reset(server)
-        back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
+        back = threading.Thread(target=self._pump, args=(server, client), name=THREADS, daemon=True)
         back.start()
         self._pump(client, server)
         back.join()
