@@ -48,7 +48,10 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Release connections and threads; drop what was not sent. Called once."""
+        """Release connections and threads; drop what was not sent. Called once.
+
+        Calls under way return soon, and later ones deliver nothing.
+        """
         ...
 
 
