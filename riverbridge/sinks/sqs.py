@@ -140,6 +140,7 @@ class SqsSink:
                 return
             self._closing.set()
             threads, connections, calls = self._threads, self._connections, set(self._calls)
+        asking = self._limit.close()
         for call in calls:
             call.done.set()
         for connection in connections:
@@ -147,7 +148,7 @@ class SqsSink:
         for _ in threads:
             self._work.put(None)
         until = time.monotonic() + 1.0
-        for thread in threads:
+        for thread in [*threads, asking] if asking else threads:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _start(self, call: _Call) -> bool:

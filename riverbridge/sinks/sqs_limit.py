@@ -48,7 +48,8 @@ class QueueLimit:
         self._signer = signer
         self._connection = connection
         self._lock = threading.Lock()
-        self._asking = False
+        self._asking: threading.Thread | None = None
+        self._closed = False
         self._asked = threading.Event()
         self._due = 0.0
         self._bytes = DEFAULT
@@ -57,14 +58,20 @@ class QueueLimit:
     def current(self, patience: float) -> int:
         """Bytes. The first callers wait `patience` seconds, at most two, for the answer."""
         with self._lock:
-            due = not self._asking and time.monotonic() >= self._due
-            if due:
-                self._asking = True
-        if due:
-            threading.Thread(target=self._refresh, name="sqs-limit", daemon=True).start()
+            if not self._asking and not self._closed and time.monotonic() >= self._due:
+                self._asking = threading.Thread(target=self._refresh, name="sqs-limit", daemon=True)
+                self._asking.start()
         if not self._asked.is_set():
             self._asked.wait(min(patience, PATIENCE))
         return self._bytes
+
+    def close(self) -> threading.Thread | None:
+        """End the waiting, and what is asked just now: the thread that does so, if there is one."""
+        with self._lock:
+            self._closed = True
+        self._connection.abort()
+        self._asked.set()
+        return self._asking
 
     def _refresh(self) -> None:
         age = AGE
@@ -80,11 +87,11 @@ class QueueLimit:
             self._connection.close()
             with self._lock:
                 self._due = time.monotonic() + age
-                self._asking = False
+                self._asking = None
             self._asked.set()
 
     def _tell(self, error: Exception) -> None:
-        if not self._told:
+        if not self._told and not self._closed:
             self._told = True
             log.warning(
                 "SQS: %s of %s cannot be read (%s); %d bytes are taken for it. Allow "

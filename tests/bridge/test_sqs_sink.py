@@ -473,6 +473,22 @@ class TestEnd:
         assert kinds(got) == ["Unreachable"] * 40
         assert all(isinstance(o, Unreachable) for o in sink.deliver(messages(2), 1e12))
 
+    def test_close_ends_what_asks_for_the_limit(self, make_sink: MakeSink) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            sink = make_sink(f"http://127.0.0.1:{mute.getsockname()[1]}/1/q")
+            got: list[Outcome] = []
+            caller = threading.Thread(target=lambda: got.extend(sink.deliver(messages(2), 1e12)))
+            caller.start()
+            asking, _ = mute.accept()
+            begun = time.monotonic()
+            sink.close()
+            caller.join(5)
+            assert kinds(got) == ["Unreachable"] * 2
+            assert kinds(sink.deliver(messages(2), 1e12)) == ["Unreachable"] * 2
+            assert time.monotonic() - begun < 1.0
+            assert "sqs-limit" not in {thread.name for thread in threading.enumerate()}
+            asking.close()
+
     def test_calls_at_once_do_not_mix(self, stub: SqsStub, make_sink: MakeSink) -> None:
         sink = make_sink(f"{stub.url}/1/q", threads=3)
         results: dict[int, list[Outcome]] = {}
