@@ -33,7 +33,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
 listeners={listeners},CONTROLLER://{host}:{controller}
-advertised.listeners={listeners}
+advertised.listeners={advertised}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT
@@ -115,6 +115,7 @@ class RealKafka:
         self._ports = {"PLAINTEXT": self.port} | {name: free_port() for name in listeners or {}}
         self._properties = dict(properties or {})
         self._scram = dict(scram or {})
+        self._advertised = dict(self._ports)
         self._controller = free_port()
         self._directory: Path | None = None
         self._child: ChildProcess | None = None
@@ -138,6 +139,10 @@ class RealKafka:
     def servers(self, listener: str, host: str = LOOPBACK) -> str:
         """The address of a listener, under another name for loopback if `host` says so."""
         return f"{host}:{self._ports[listener]}"
+
+    def advertise(self, listener: str, port: int) -> None:
+        """Before the first start: tell clients of this listener to connect to another port."""
+        self._advertised[listener] = port
 
     @property
     def log(self) -> str:
@@ -165,6 +170,7 @@ class RealKafka:
             controller=self._controller,
             data=directory / "data",
             listeners=",".join(f"{name}://{self.servers(name)}" for name in self._protocols),
+            advertised=",".join(f"{n}://{LOOPBACK}:{p}" for n, p in self._advertised.items()),
             protocols=",".join(f"{name}:{what}" for name, what in self._protocols.items()),
         )
         text += "".join(f"{name}={value}\n" for name, value in self._properties.items())
