@@ -8,7 +8,7 @@ defect of the sink and is treated as `Retry` for the whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -53,6 +53,18 @@ class Sink(Protocol):
         Calls under way return soon, and later ones deliver nothing.
         """
         ...
+
+
+def headers_object(headers: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """The headers as a JSON object has them: a name that comes twice has the list of its values."""
+    found: dict[str, str | list[str]] = {}
+    for name, value in headers:
+        earlier = found.get(name)
+        if earlier is None:
+            found[name] = value
+        else:
+            found[name] = [*([earlier] if isinstance(earlier, str) else earlier), value]
+    return found
 
 
 def headers_problem(headers: tuple[tuple[str, str], ...]) -> str | None:

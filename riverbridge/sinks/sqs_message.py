@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import msgspec
 
 from riverbridge.model.outcome import Permanent
-from riverbridge.sinks.base import Message
+from riverbridge.sinks.base import Message, headers_object
 
 MAX_ATTRIBUTES = 10
 OVERFLOW = "headers"
@@ -144,17 +144,10 @@ def _overflow(named: dict[str, str], rest: list[tuple[str, str]]) -> None:
     order = sorted(named, key=lambda name: not (name.startswith("ce_") or name == "content-type"))
     kept = set([name for name in order if name != OVERFLOW][: MAX_ATTRIBUTES - 1])
     rest[:0] = [(name, value) for name, value in named.items() if name not in kept]
-    document: dict[str, str | list[str]] = {}
-    for name, value in rest:
-        earlier = document.get(name)
-        if earlier is None:
-            document[name] = value
-        else:
-            document[name] = [*([earlier] if isinstance(earlier, str) else earlier), value]
     for name in [name for name in named if name not in kept]:
         del named[name]
     try:
-        named[OVERFLOW] = msgspec.json.encode(document).decode()
+        named[OVERFLOW] = msgspec.json.encode(headers_object(rest)).decode()
     except UnicodeEncodeError:
         raise _Refused("a header's name or value holds a lone surrogate") from None
 

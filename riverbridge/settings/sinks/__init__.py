@@ -1,8 +1,9 @@
 """The kinds of sinks: ours, and those that installed packages bring."""
 
 from riverbridge.settings.sinks.base import SinkSettings
+from riverbridge.settings.sinks.file import FileSink
 from riverbridge.settings.sinks.kafka import KafkaSink
 from riverbridge.settings.sinks.kinds import FAILED, KINDS
 from riverbridge.settings.sinks.sqs import SqsSink
 
-__all__ = ["FAILED", "KINDS", "KafkaSink", "SinkSettings", "SqsSink"]
+__all__ = ["FAILED", "KINDS", "FileSink", "KafkaSink", "SinkSettings", "SqsSink"]
