@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, core_schema
 
-from riverbridge.settings.secrets import Pairs, check_dsn, mask_dsn, mask_pair
+from riverbridge.settings.secrets import MASK, Pairs, check_dsn, mask_dsn, mask_pair
 
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d)?", re.ASCII)
 _UNITS = {
@@ -287,6 +287,18 @@ class Properties(Rule):
 
     def show(self, value: Any) -> str:
         return json.dumps(Pairs(value).masked(), ensure_ascii=False)
+
+
+class Secret(Rule):
+    """A line of text that is shown nowhere."""
+
+    kind = "text (secret)"
+
+    def parse(self, value: object) -> SecretStr:
+        return SecretStr(Text(4096).parse(value))
+
+    def show(self, value: Any) -> str:
+        return MASK
 
 
 class Dsn(Rule):
