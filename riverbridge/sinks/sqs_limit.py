@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 
 import msgspec
 
-from riverbridge.sinks.sqs_errors import refusal
-from riverbridge.sinks.sqs_http import Connection, Lost, NoCredentials, NotSent, Signer
+from riverbridge.sinks.aws_api import json_headers
+from riverbridge.sinks.aws_errors import refusal
+from riverbridge.sinks.aws_http import Connection, Lost, NotSent
+from riverbridge.sinks.aws_signer import NoCredentials, Signer
 
 log = logging.getLogger(__name__)
 
-TARGET = "AmazonSQS.GetQueueAttributes"
 NAME = "MaximumMessageSize"
 DEFAULT = 1_048_576
 """Bytes of a message, and of a batch, where the queue's own limit cannot be read."""
@@ -21,6 +23,14 @@ AGE = 3600.0
 AGE_UNREAD = 60.0
 PATIENCE = 2.0
 TIMEOUT = 5.0
+
+
+def sqs_headers(action: str) -> Mapping[str, str]:
+    """The headers of an action; errors then come with the codes of the older protocol too."""
+    return {**json_headers("1.0", f"AmazonSQS.{action}"), "x-amzn-query-mode": "true"}
+
+
+_HEADERS = sqs_headers("GetQueueAttributes")
 
 
 class _Request(msgspec.Struct, rename="pascal"):
@@ -104,7 +114,7 @@ class QueueLimit:
 
     def _ask(self) -> int:
         body = msgspec.json.encode(_Request(self._queue_url, [NAME]))
-        headers = self._signer.sign(TARGET, body, self._signer.credentials())
+        headers = self._signer.sign(_HEADERS, body, self._signer.credentials())
         answer = self._connection.post(headers, body, time.monotonic() + TIMEOUT)
         if answer.status != 200:
             code, text = refusal(answer.body, answer.query_error)

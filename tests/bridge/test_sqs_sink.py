@@ -57,7 +57,7 @@ def make_sink() -> Iterator[MakeSink]:
     yield make
     for sink in sinks:
         sink.close()
-    left = [thread for thread in threading.enumerate() if thread.name == "sqs-sink"]
+    left = [thread for thread in threading.enumerate() if thread.name == "aws-sink"]
     assert left == []
 
 

@@ -12,9 +12,9 @@ from botocore.credentials import Credentials
 from msgspec.json import decode
 
 from riverbridge.embedded.sqs import REGION, SqsServer
+from riverbridge.sinks.aws_text import OVERFLOW
 from riverbridge.sinks.base import Sink
 from riverbridge.sinks.sqs import SqsSink
-from riverbridge.sinks.sqs_message import OVERFLOW
 from riverbridge.testing.conformance import SinkConformance
 from riverbridge.testing.harness import Capability, Received, SinkHarness
 from riverbridge.testing.proxy import Proxy

@@ -1,19 +1,32 @@
 """Which entries go into one request, and which wait for another's answer.
 
-Both lines know nothing of threads; `riverbridge.sinks.sqs` holds its lock around them.
+Both lines know nothing of threads; `riverbridge.sinks.aws_sink` holds its lock around them.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from riverbridge.model.outcome import Delivered, Misconfigured, Outcome, Retry, Unreachable
-from riverbridge.sinks.sqs_message import Entry
 
-MAX_ENTRIES = 10
 HELD = Retry("an earlier message of its group failed")
+
+
+class Entry(msgspec.Struct):
+    """A message ready to be sent.
+
+    index: its place in the call of `deliver`. wire: what goes into the request, in the spelling of
+    the service. size: bytes as the service counts them. group: "" if it has none.
+    """
+
+    index: int
+    wire: Any
+    size: int
+    group: str = ""
 
 
 class Line(Protocol):
@@ -24,7 +37,7 @@ class Line(Protocol):
         ...
 
     def take(self) -> list[Entry]:
-        """The next request's entries, at most ten and within the cap; empty if none can go now."""
+        """The next request's entries, within the limits; empty if none can go now."""
         ...
 
     def answered(
@@ -39,10 +52,14 @@ class Line(Protocol):
 
 
 class Loose:
-    """A standard queue: any entry may go at any time."""
+    """Any entry may go at any time.
 
-    def __init__(self, entries: Sequence[Entry], cap: int) -> None:
+    most, cap: entries and bytes of one request; an entry above the cap goes alone.
+    """
+
+    def __init__(self, entries: Sequence[Entry], most: int, cap: int) -> None:
         self._ready = deque(entries)
+        self._most = most
         self._cap = cap
 
     def __len__(self) -> int:
@@ -50,7 +67,7 @@ class Loose:
 
     def take(self) -> list[Entry]:
         ready, taken, size = self._ready, list[Entry](), 0
-        while ready and len(taken) < MAX_ENTRIES:
+        while ready and len(taken) < self._most:
             size += ready[0].size
             if taken and size > self._cap:
                 break
@@ -69,17 +86,18 @@ class Loose:
 
 
 class Grouped:
-    """A FIFO queue: a group's next entries go when its earlier ones are acknowledged.
+    """A group's next entries go when its earlier ones are acknowledged.
 
     each: how many of one group a request may carry. With 1 a later message never overtakes a
-    failed one. With more, SQS may refuse one entry and take the next of the same request.
+    failed one. With more, one entry may be refused and the next of the same request be taken.
     """
 
-    def __init__(self, entries: Sequence[Entry], cap: int, each: int = 1) -> None:
+    def __init__(self, entries: Sequence[Entry], most: int, cap: int, each: int = 1) -> None:
         self._waiting: dict[str, deque[Entry]] = {}
         for entry in entries:
             self._waiting.setdefault(entry.group, deque()).append(entry)
         self._ready = deque(self._waiting)
+        self._most = most
         self._cap = cap
         self._each = each
 
@@ -88,10 +106,10 @@ class Grouped:
 
     def take(self) -> list[Entry]:
         taken, size = list[Entry](), 0
-        while self._ready and len(taken) < MAX_ENTRIES:
+        while self._ready and len(taken) < self._most:
             group = self._waiting[self._ready[0]]
             picked = 0
-            while group and picked < self._each and len(taken) < MAX_ENTRIES:
+            while group and picked < self._each and len(taken) < self._most:
                 if taken and size + group[0].size > self._cap:
                     break
                 size += group[0].size

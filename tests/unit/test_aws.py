@@ -1,4 +1,4 @@
-"""The SQS sink without a server: content rules, packing, lines of entries, what errors mean."""
+"""The AWS sinks without a server: content rules, packing, lines of entries, what errors mean."""
 
 from __future__ import annotations
 
@@ -17,33 +17,30 @@ from riverbridge.model.outcome import (
     Retry,
     Unreachable,
 )
+from riverbridge.sinks.aws_batch import HELD, Entry, Grouped, Loose
+from riverbridge.sinks.aws_errors import Verdict, entry_outcome, refusal, verdict
+from riverbridge.sinks.aws_http import Endpoint
+from riverbridge.sinks.aws_text import Place, Text, text_of
 from riverbridge.sinks.base import Message
-from riverbridge.sinks.sqs import SqsSink
-from riverbridge.sinks.sqs_batch import HELD, Grouped, Loose
-from riverbridge.sinks.sqs_errors import Verdict, entry_outcome, refusal, verdict
-from riverbridge.sinks.sqs_http import Endpoint, origin, region_of
-from riverbridge.sinks.sqs_message import Entry, WireEntry, prepare
+from riverbridge.sinks.sqs import SqsSink, origin, region_of
 
 MIB = 1_048_576
 
 
-def made(message: Message, *, fifo: bool = False, fair: bool = False, limit: int = MIB) -> Entry:
-    entry = prepare(7, message, fifo=fifo, fair=fair, limit=limit)
-    assert isinstance(entry, Entry), entry
-    return entry
+def made(message: Message, *, fifo: bool = False, fair: bool = False, limit: int = MIB) -> Text:
+    text = text_of(message, Place("SQS", "queue", fifo, fair), limit)
+    assert isinstance(text, Text), text
+    return text
 
 
 def refused(message: Message, *, fifo: bool = False, limit: int = MIB) -> str:
-    outcome = prepare(7, message, fifo=fifo, fair=False, limit=limit)
+    outcome = text_of(message, Place("SQS", "queue", fifo), limit)
     assert isinstance(outcome, Permanent)
     return outcome.error
 
 
 def attributes(*headers: tuple[str, str]) -> dict[str, str]:
-    entry = made(Message(id="1", body=b"{}", headers=headers))
-    values = entry.wire.message_attributes or {}
-    assert {value.data_type for value in values.values()} <= {"String"}
-    return {name: value.string_value for name, value in values.items()}
+    return made(Message(id="1", body=b"{}", headers=headers)).attributes
 
 
 class TestBody:
@@ -56,11 +53,11 @@ class TestBody:
 
     @pytest.mark.parametrize("code", [0x9, 0xA, 0xD, 0x20, 0x7F, 0x85, 0xD7FF, 0xE000, 0xFFFD])
     def test_the_characters_at_the_edges_are_taken(self, code: int) -> None:
-        assert made(Message(id="1", body=chr(code).encode())).wire.message_body == chr(code)
+        assert made(Message(id="1", body=chr(code).encode())).body == chr(code)
 
     def test_planes_above_the_first_are_taken(self) -> None:
         text = "\U00010000\U0001fffe\U0010ffff"
-        assert made(Message(id="1", body=text.encode())).wire.message_body == text
+        assert made(Message(id="1", body=text.encode())).body == text
 
     @pytest.mark.parametrize(
         ("body", "says"),
@@ -135,8 +132,8 @@ class TestAttributes:
 
 class TestFifo:
     def test_key_is_the_group_and_id_deduplicates(self) -> None:
-        wire = made(Message(id="db:1", body=b"{}", key="c1"), fifo=True).wire
-        assert (wire.message_group_id, wire.message_deduplication_id) == ("c1", "db:1")
+        text = made(Message(id="db:1", body=b"{}", key="c1"), fifo=True)
+        assert (text.group, text.deduplication) == ("c1", "db:1")
 
     @pytest.mark.parametrize("key", [None, "", "a b", "é", "x" * 129, "a\n", "x" * 1_000_000])
     def test_a_key_that_cannot_be_a_group_is_refused(self, key: str | None) -> None:
@@ -146,26 +143,26 @@ class TestFifo:
 
     def test_an_id_that_does_not_fit_is_hashed(self) -> None:
         for wanted in ("x" * 129, "a b", "é", "a\n"):
-            wire = made(Message(id=wanted, body=b"{}", key="k"), fifo=True).wire
+            text = made(Message(id=wanted, body=b"{}", key="k"), fifo=True)
             expected = hashlib.sha256(wanted.encode()).hexdigest()
-            assert wire.message_deduplication_id == expected
+            assert text.deduplication == expected
         assert "no id" in refused(Message(id="", body=b"{}", key="k"), fifo=True)
 
     def test_a_replay_is_not_taken_for_the_first_delivery(self) -> None:
         headers = (("riverbridge-replay", "2"),)
-        wire = made(Message(id="db:1", body=b"{}", key="k", headers=headers), fifo=True).wire
-        assert wire.message_deduplication_id == "db:1;replay=2"
+        text = made(Message(id="db:1", body=b"{}", key="k", headers=headers), fifo=True)
+        assert text.deduplication == "db:1;replay=2"
 
     def test_a_standard_queue_gets_the_key_only_if_asked(self) -> None:
         message = Message(id="1", body=b"{}", key="tenant")
-        assert made(message).wire.message_group_id is None
-        wire = made(message, fair=True).wire
-        assert (wire.message_group_id, wire.message_deduplication_id) == ("tenant", None)
-        assert made(Message(id="1", body=b"{}"), fair=True).wire.message_group_id is None
+        assert made(message).group is None
+        text = made(message, fair=True)
+        assert (text.group, text.deduplication) == ("tenant", None)
+        assert made(Message(id="1", body=b"{}"), fair=True).group is None
 
 
-def entry(index: int, size: int = 1, group: str | None = None) -> Entry:
-    return Entry(index, WireEntry(str(index), "x", message_group_id=group), b"x", size)
+def entry(index: int, size: int = 1, group: str = "") -> Entry:
+    return Entry(index, None, size, group)
 
 
 def indexes(entries: list[Entry]) -> list[int]:
@@ -174,17 +171,17 @@ def indexes(entries: list[Entry]) -> list[int]:
 
 class TestLoose:
     def test_ten_at_most(self) -> None:
-        line = Loose([entry(n) for n in range(23)], 1000)
+        line = Loose([entry(n) for n in range(23)], 10, 1000)
         assert [len(line.take()) for _ in range(4)] == [10, 10, 3, 0]
 
     def test_bytes_at_most(self) -> None:
-        line = Loose([entry(0, 60), entry(1, 40), entry(2, 1), entry(3, 100), entry(4, 5)], 100)
+        line = Loose([entry(0, 60), entry(1, 40), entry(2, 1), entry(3, 100), entry(4, 5)], 10, 100)
         assert [indexes(line.take()) for _ in range(4)] == [[0, 1], [2], [3], [4]]
 
 
 class TestGrouped:
     def test_one_of_a_group_is_out_at_a_time(self) -> None:
-        line = Grouped([entry(n, group="ab"[n % 2]) for n in range(6)], 1000)
+        line = Grouped([entry(n, group="ab"[n % 2]) for n in range(6)], 10, 1000)
         first = line.take()
         assert indexes(first) == [0, 1]
         assert line.take() == []
@@ -192,19 +189,19 @@ class TestGrouped:
         assert indexes(line.take()) == [2, 3]
 
     def test_a_failure_holds_the_rest_of_its_group_only(self) -> None:
-        line = Grouped([entry(n, group="ab"[n % 2]) for n in range(6)], 1000)
+        line = Grouped([entry(n, group="ab"[n % 2]) for n in range(6)], 10, 1000)
         held = line.answered(line.take(), [Retry("no"), Delivered()])
         assert [(one.index, outcome) for one, outcome in held] == [(2, HELD), (4, HELD)]
         assert indexes(line.take()) == [3]
         assert indexes(line.drain()) == [5]
 
     def test_behind_an_unreachable_one_no_attempt_is_spent(self) -> None:
-        line = Grouped([entry(0, group="a"), entry(1, group="a")], 1000)
+        line = Grouped([entry(0, group="a"), entry(1, group="a")], 10, 1000)
         down = Unreachable("down")
         assert [o for _, o in line.answered(line.take(), [down])] == [down]
 
     def test_several_of_a_group_in_one_request_if_asked(self) -> None:
-        line = Grouped([entry(n, group="a") for n in range(12)], 1000, each=10)
+        line = Grouped([entry(n, group="a") for n in range(12)], 10, 1000, each=10)
         first = line.take()
         assert indexes(first) == list(range(10))
         assert line.take() == []
@@ -213,7 +210,7 @@ class TestGrouped:
         assert [o for _, o in line.answered(first, outcomes)] == [HELD, HELD]
 
     def test_bytes_hold_for_groups_too(self) -> None:
-        line = Grouped([entry(n, 60, group=str(n)) for n in range(3)], 100)
+        line = Grouped([entry(n, 60, group=str(n)) for n in range(3)], 10, 100)
         assert [indexes(line.take()) for _ in range(3)] == [[0], [1], [2]]
 
 
@@ -279,7 +276,7 @@ class TestErrors:
         ],
     )
     def test_one_entry(self, code: str, sender: bool, wanted: type[Any]) -> None:
-        assert isinstance(entry_outcome(code, "why", sender), wanted)
+        assert isinstance(entry_outcome("SQS", code, "why", sender), wanted)
 
 
 class TestWhere:

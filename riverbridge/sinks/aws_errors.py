@@ -1,6 +1,6 @@
-"""What SQS says when it refuses, and what each word means for the messages.
+"""What AWS says when it refuses, and what each word means for the messages.
 
-A refusal comes on two levels: an HTTP answer for the whole request, and `Failed` entries inside a
+A refusal comes on two levels: an HTTP answer for the whole request, and failed entries inside a
 200. Codes are compared without the `AWS.SimpleQueueService.` prefix and `Exception` suffix that
 older spellings carry.
 """
@@ -15,7 +15,7 @@ import msgspec
 from riverbridge.model.outcome import Misconfigured, Outcome, Permanent, Retry
 
 MAX_ERROR = 300
-"""Characters kept of a text SQS sends. Its signature errors go on with the canonical request."""
+"""Characters kept of a text AWS sends. Its signature errors go on with the canonical request."""
 
 
 class Verdict(Enum):
@@ -148,10 +148,12 @@ def verdict(status: int, code: str) -> Verdict:
     return Verdict.REFUSED
 
 
-def entry_outcome(code: str, message: str | None, sender_fault: bool) -> Outcome:
-    """What became of one `Failed` entry of an answer."""
+def entry_outcome(
+    service: str, code: str, message: str | None, sender_fault: bool = True
+) -> Outcome:
+    """What became of one failed entry of an answer; not all services say whose fault it is."""
     code = bare(code)
-    text = f"SQS refused the message: {code or 'no code'}"
+    text = f"{service} refused the message: {code or 'no code'}"
     if message:
         text += f": {said(message)}"
     if code in MISCONFIGURED or code in EXPIRED:

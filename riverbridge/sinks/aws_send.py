@@ -1,15 +1,12 @@
-"""One request of SendMessageBatch, from entries to one outcome each, with the pauses between."""
+"""One request of a batch, from entries to one outcome each, with the pauses between tries."""
 
 from __future__ import annotations
 
-import hashlib
 import random
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import msgspec
 
 from riverbridge.model.outcome import (
     Delivered,
@@ -19,57 +16,20 @@ from riverbridge.model.outcome import (
     Retry,
     Unreachable,
 )
-from riverbridge.sinks.sqs_batch import behind
-from riverbridge.sinks.sqs_errors import Verdict, entry_outcome, refusal, verdict
-from riverbridge.sinks.sqs_http import (
-    Answer,
-    Connection,
-    Lost,
-    NoCredentials,
-    NotSent,
-    NotTrusted,
-    Signer,
-)
-from riverbridge.sinks.sqs_message import Entry, WireEntry
+from riverbridge.sinks.aws_api import Api, NotRead
+from riverbridge.sinks.aws_batch import Entry, behind
+from riverbridge.sinks.aws_errors import Verdict, verdict
+from riverbridge.sinks.aws_http import Answer, Connection, Lost, NotSent, NotTrusted
+from riverbridge.sinks.aws_signer import NoCredentials, Signer
 
-TARGET = "AmazonSQS.SendMessageBatch"
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 CONNECTS = 3
 """How often a connection is tried for one request while others are answered."""
 
-DELIVERED = Delivered()
-
-
-class _Request(msgspec.Struct, rename="pascal"):
-    queue_url: str
-    entries: list[WireEntry]
-
-
-class _Accepted(msgspec.Struct, rename="pascal"):
-    id: str
-    message_id: str = ""
-    md5: str = msgspec.field(default="", name="MD5OfMessageBody")
-
-
-class _Failed(msgspec.Struct, rename="pascal"):
-    id: str
-    code: str = ""
-    message: str | None = None
-    sender_fault: bool = False
-
-
-class _Reply(msgspec.Struct, rename="pascal"):
-    successful: list[_Accepted] | None = None
-    failed: list[_Failed] | None = None
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(_Reply).decode
-
 
 class Health:
-    """When SQS last took something from this sink; one for all its threads."""
+    """When the service last took something from this sink; one for all its threads."""
 
     def __init__(self, window: float) -> None:
         self._window = window
@@ -91,11 +51,11 @@ class Health:
 class _Tries:
     """What one request has been through so far."""
 
+    last: str
     connects: int = 0
     pauses: int = 0
     renewed: bool = False
     ambiguous: bool = False
-    last: str = "no answer from SQS before the deadline"
 
     def pause(self) -> float:
         """Full jitter: anything up to a bound that doubles."""
@@ -107,27 +67,18 @@ class _Tries:
 class Sender:
     """Sends entries over the connection it is given. Safe for threads; keeps no state of a call."""
 
-    def __init__(
-        self,
-        *,
-        queue_url: str,
-        signer: Signer,
-        health: Health,
-        receipts: bool,
-        closing: threading.Event,
-    ) -> None:
-        self._queue_url = queue_url
+    def __init__(self, api: Api, signer: Signer, health: Health, closing: threading.Event) -> None:
+        self._api = api
         self._signer = signer
         self._health = health
-        self._receipts = receipts
         self._closing = closing
 
     def send(
         self, connection: Connection, entries: Sequence[Entry], deadline: float
     ) -> list[Outcome]:
         """One outcome for each entry, in order; at the latest shortly after `deadline`."""
-        body = _encode(_Request(self._queue_url, [entry.wire for entry in entries]))
-        tries = _Tries()
+        body = self._api.encode(entries)
+        tries = _Tries(f"no answer from {self._api.service} before the deadline")
         while True:
             got = self._once(connection, body, deadline, tries)
             if isinstance(got, Outcome):
@@ -137,37 +88,40 @@ class Sender:
                     return [self._given_up(tries)] * len(entries)
                 continue
             if got.status == 200:
-                return self._read(got.body, entries)
+                return self._read(got, entries)
             if len(entries) > 1:
                 return self._apart(connection, entries, deadline)
-            return [Permanent(f"SQS refused the message: {tries.last}")]
+            return [Permanent(f"{self._api.service} refused the message: {tries.last}")]
 
     def _once(
         self, connection: Connection, body: bytes, deadline: float, tries: _Tries
     ) -> Answer | Outcome | None:
         """An answer to read or to split for, an outcome for all, or None: again after a pause."""
+        service = self._api.service
         if time.monotonic() >= deadline:
             return self._given_up(tries)
         try:
             credentials = self._signer.credentials()
-            headers = self._signer.sign(TARGET, body, credentials)
+            headers = self._signer.sign(self._api.headers, body, credentials)
             answer = connection.post(headers, body, deadline)
         except NoCredentials as error:
-            return Misconfigured(f"SQS: {error}")
+            return Misconfigured(f"{service}: {error}")
         except NotTrusted as error:
-            return Misconfigured(f"SQS: {error}")
+            return Misconfigured(f"{service}: {error}")
         except NotSent as error:
             tries.connects += 1
-            tries.last = f"no connection to SQS: {error}"
+            tries.last = f"no connection to {service}: {error}"
             if self._health.lately() and tries.connects < CONNECTS:
                 return None
             return self._given_up(tries)
         except Lost as error:
-            return self._health.silence(f"no answer from SQS: {error}", ambiguous=True)
+            return self._health.silence(f"no answer from {service}: {error}", ambiguous=True)
         if answer.status == 200:
             return answer
-        code, text = refusal(answer.body, answer.query_error)
-        tries.last = f"SQS answered {answer.status} {code}".rstrip() + (f": {text}" if text else "")
+        code, text = self._api.refusal(answer)
+        tries.last = f"{service} answered {answer.status} {code}".rstrip() + (
+            f": {text}" if text else ""
+        )
         match verdict(answer.status, code):
             case Verdict.SPLIT:
                 return answer
@@ -194,43 +148,29 @@ class Sender:
     def _given_up(self, tries: _Tries) -> Outcome:
         return self._health.silence(tries.last, ambiguous=tries.ambiguous)
 
-    def _read(self, body: bytes, entries: Sequence[Entry]) -> list[Outcome]:
-        """Each entry by its own result; what the answer does not name is unknown, so lost."""
+    def _read(self, answer: Answer, entries: Sequence[Entry]) -> list[Outcome]:
         try:
-            reply = _decode(body)
-        except msgspec.MsgspecError:
-            lost = Retry("SQS answered 200 with something that is no answer", ambiguous=True)
-            return [lost] * len(entries)
+            outcomes = self._api.read(answer.body, entries)
+        except NotRead:
+            text = f"{self._api.service} answered 200 with something that is no answer"
+            return [Retry(text, ambiguous=True)] * len(entries)
         self._health.note()
-        accepted = {one.id: one for one in reply.successful or ()}
-        failed = {one.id: one for one in reply.failed or ()}
-        return [self._result(e, accepted.get(e.wire.id), failed.get(e.wire.id)) for e in entries]
-
-    def _result(self, entry: Entry, accepted: _Accepted | None, failed: _Failed | None) -> Outcome:
-        if failed is not None:
-            return entry_outcome(failed.code, failed.message, failed.sender_fault)
-        if accepted is None:
-            return Retry("SQS's answer does not name the message", ambiguous=True)
-        if accepted.md5 != hashlib.md5(entry.body, usedforsecurity=False).hexdigest():
-            return Retry(
-                f"SQS holds another body than was sent (MD5 {accepted.md5 or 'missing'}, "
-                f"message id {accepted.message_id})",
-                ambiguous=True,
-            )
-        return Delivered(accepted.message_id) if self._receipts else DELIVERED
+        return outcomes
 
     def _apart(
         self, connection: Connection, entries: Sequence[Entry], deadline: float
     ) -> list[Outcome]:
-        """Each entry in a request of its own; a group stops at its first failure."""
-        outcomes: list[Outcome] = []
-        failed: dict[str, Outcome] = {}
-        for entry in entries:
-            if entry.group in failed:
-                outcomes.append(behind(failed[entry.group]))
-                continue
-            (outcome,) = self.send(connection, (entry,), deadline)
-            if entry.group and not isinstance(outcome, Delivered):
-                failed[entry.group] = outcome
-            outcomes.append(outcome)
+        """The halves in requests of their own; a group stops at its first failure."""
+        middle = len(entries) // 2
+        outcomes = self.send(connection, entries[:middle], deadline)
+        failed = {
+            entry.group: outcome
+            for entry, outcome in zip(entries, outcomes, strict=False)
+            if entry.group and not isinstance(outcome, Delivered)
+        }
+        rest = [entry for entry in entries[middle:] if entry.group not in failed]
+        sent = iter(self.send(connection, rest, deadline) if rest else ())
+        for entry in entries[middle:]:
+            held = failed.get(entry.group)
+            outcomes.append(next(sent) if held is None else behind(held))
         return outcomes

@@ -1,8 +1,9 @@
-"""From a message to an entry of SendMessageBatch, or to the reason why SQS could not take it.
+"""From a message to text with attributes, or to the reason why SQS or SNS could not take it.
 
-SQS's rules for content (API reference of SendMessage and SendMessageBatch, "message metadata" in
-the developer guide) are checked here and not left to the server: a bad entry would otherwise be
-found only after a round trip, and emulators do not check all of them.
+Their rules for content (API reference of SendMessage and SendMessageBatch, of Publish and
+PublishBatch; "message metadata" in SQS's developer guide) are checked here and not left to the
+server: a bad entry would otherwise be found only after a round trip, and emulators do not check
+all of them. SNS takes more than ten attributes, but drops such a message on its way to SQS.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MAX_ATTRIBUTES = 10
 OVERFLOW = "headers"
 """The attribute that carries, as one JSON object, the headers that could not be attributes."""
 REPLAY = "riverbridge-replay"
-"""The header of a replayed message: its number joins the deduplication id, else SQS drops it."""
+"""The header of a replayed message: its number joins the deduplication id, else AWS drops it."""
 
 # Outside XML 1.0's characters.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -37,70 +38,63 @@ class AttributeValue(msgspec.Struct, frozen=True, rename="pascal"):
     data_type: str = "String"
 
 
-class WireEntry(msgspec.Struct, omit_defaults=True, rename="pascal"):
-    """One entry as SQS spells it; `id` is only unique within its request."""
+class Place(msgspec.Struct, frozen=True):
+    """Where messages go, as far as rules and errors differ.
 
-    id: str
-    message_body: str
-    message_attributes: dict[str, AttributeValue] | None = None
-    message_group_id: str | None = None
-    message_deduplication_id: str | None = None
-
-
-class Entry(msgspec.Struct):
-    """A message ready to be sent. `size` is what SQS counts: body and attributes, in bytes."""
-
-    index: int
-    wire: WireEntry
-    body: bytes
-    size: int
-
-    @property
-    def group(self) -> str:
-        return self.wire.message_group_id or ""
-
-
-def prepare(
-    index: int, message: Message, *, fifo: bool, fair: bool, limit: int
-) -> Entry | Permanent:
-    """The entry for `message`, or why it can never be one.
-
-    fifo: the queue is a FIFO queue: the key is the group, the id deduplicates.
-    fair: send the key as the group on a standard queue too (fair queues).
-    limit: the queue's MaximumMessageSize in bytes.
+    service, noun: `SQS` and `queue`, as errors name them. fifo: the key is the group, the id
+    deduplicates. fair: the key is the group, if there is one.
     """
+
+    service: str
+    noun: str
+    fifo: bool
+    fair: bool = False
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A message as both services take it. `size` is what they count: body and attributes."""
+
+    body: str
+    attributes: dict[str, str]
+    size: int
+    group: str | None = None
+    deduplication: str | None = None
+
+
+def text_of(message: Message, place: Place, limit: int) -> Text | Permanent:
+    """`message` in the form of `place`, or why it cannot have it. limit: bytes of a message."""
     try:
         body = _body(message.body)
         attributes, size = _attributes(message.headers)
         size += len(message.body or b"")
         if size > limit:
             raise _Refused(
-                f"the message is {size} bytes with its attributes and the queue takes {limit} "
-                "(MaximumMessageSize): make the job's args smaller or send a reference"
+                f"the message is {size} bytes with its attributes and the {place.noun} takes "
+                f"{limit} (MaximumMessageSize): make the job's args smaller or send a reference"
             )
-        wire = WireEntry(str(index), body, attributes)
-        if fifo or (fair and message.key is not None):
-            wire.message_group_id = _group(message.key)
-        if fifo:
-            wire.message_deduplication_id = _deduplication(message)
+        group = deduplication = None
+        if place.fifo or (place.fair and message.key is not None):
+            group = _group(message.key, place)
+        if place.fifo:
+            deduplication = _deduplication(message, place)
     except _Refused as refused:
-        return Permanent(f"not sent to SQS: {refused}")
-    return Entry(index, wire, message.body or b"", size)
+        return Permanent(f"not sent to {place.service}: {refused}")
+    return Text(body, attributes, size, group, deduplication)
 
 
 class _Refused(ValueError):
-    """Why a message cannot be an entry."""
+    """Why a message cannot be sent."""
 
 
 def _body(body: bytes | None) -> str:
     if not body:
         what = "a tombstone (no body)" if body is None else "an empty body"
-        raise _Refused(f"SQS has no messages with {what}")
+        raise _Refused(f"it has no messages with {what}")
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise _Refused(
-            f"the body is not UTF-8 at byte {error.start}; SQS carries only text: use base64"
+            f"the body is not UTF-8 at byte {error.start}; only text is carried: use base64"
         ) from None
     _check(text, "the body")
     return text
@@ -110,15 +104,15 @@ def _check(text: str, where: str) -> None:
     bad = _ILLEGAL.search(text)
     if bad:
         raise _Refused(
-            f"{where} holds U+{ord(bad.group()):04X} at character {bad.start()}; SQS takes only "
+            f"{where} holds U+{ord(bad.group()):04X} at character {bad.start()}; allowed are "
             "tab, LF, CR and the characters from U+0020 but U+D800-DFFF, U+FFFE and U+FFFF"
         )
 
 
 def _attributes(
     headers: Iterable[tuple[str, str]],
-) -> tuple[dict[str, AttributeValue] | None, int]:
-    """Headers as attributes, and their size. Empty ones are left out: SQS refuses them."""
+) -> tuple[dict[str, str], int]:
+    """Headers as attributes, and their size. Empty ones are left out, as AWS refuses them."""
     named: dict[str, str] = {}
     rest: list[tuple[str, str]] = []
     for name, value in headers:
@@ -130,13 +124,11 @@ def _attributes(
             rest.append((name, value))
     if rest or len(named) > MAX_ATTRIBUTES:
         _overflow(named, rest)
-    if not named:
-        return None, 0
     size = 0
     for name, value in named.items():
         _check(value, f"the header {name!r}")
         size += len(name) + len("String") + len(value.encode())
-    return {name: AttributeValue(value) for name, value in named.items()}, size
+    return named, size
 
 
 def _overflow(named: dict[str, str], rest: list[tuple[str, str]]) -> None:
@@ -152,9 +144,9 @@ def _overflow(named: dict[str, str], rest: list[tuple[str, str]]) -> None:
         raise _Refused("a header's name or value holds a lone surrogate") from None
 
 
-def _group(key: str | None) -> str:
+def _group(key: str | None, place: Place) -> str:
     if key is None:
-        raise _Refused("a FIFO queue needs a group and the route gives no key: set its KEY")
+        raise _Refused(f"a FIFO {place.noun} needs a group and the route gives no key: set its KEY")
     if not _ID.match(key):
         shown = key if len(key) <= 40 else key[:40] + "…"
         raise _Refused(
@@ -164,9 +156,9 @@ def _group(key: str | None) -> str:
     return key
 
 
-def _deduplication(message: Message) -> str:
+def _deduplication(message: Message, place: Place) -> str:
     if not message.id:
-        raise _Refused("the message has no id, which a FIFO queue deduplicates by")
+        raise _Refused(f"the message has no id, which a FIFO {place.noun} deduplicates by")
     replay = next((value for name, value in message.headers if name == REPLAY and value), None)
     wanted = message.id if replay is None else f"{message.id};replay={replay}"
     if _ID.match(wanted):

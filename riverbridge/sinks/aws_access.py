@@ -1,0 +1,69 @@
+"""Where a service is reached, and what its requests are signed with."""
+
+from __future__ import annotations
+
+import ssl
+
+from botocore.exceptions import BotoCoreError
+from botocore.httpsession import get_cert_path
+from botocore.session import Session
+
+from riverbridge.errors import ConfigurationError
+from riverbridge.sinks.aws_http import Connection, Endpoint
+from riverbridge.sinks.aws_signer import Signer, SupportsFreezing
+
+
+class Access:
+    """An endpoint and a signer for it.
+
+    service: as AWS's endpoints and signatures name it. region: else the one of the AWS
+    configuration. endpoint_url: else the service's own in that region. credentials: else boto3's
+    normal chain, asked at every request and gone through again when AWS says they expired.
+
+    Raises ConfigurationError for values that cannot work; nothing is sent.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        region: str | None,
+        endpoint_url: str | None,
+        credentials: SupportsFreezing | None,
+    ) -> None:
+        session = Session()
+        try:
+            region = region or session.get_config_variable("region")
+            if not region:
+                raise ConfigurationError(
+                    "AWS: no region in the destination, the arguments or AWS_REGION: set REGION"
+                )
+            self._endpoint = Endpoint.of(endpoint_url or _own_endpoint(session, service, region))
+            self._context = _tls_context(session) if self._endpoint.secure else None
+        except (BotoCoreError, OSError) as error:
+            raise ConfigurationError(
+                f"AWS: the AWS configuration cannot be used: {error}"
+            ) from error
+        self.signer = Signer(session, self._endpoint.url, region, service, credentials)
+
+    def connection(self) -> Connection:
+        """One that is not open yet."""
+        return Connection(self._endpoint, self._context)
+
+
+def _own_endpoint(session: Session, service: str, region: str) -> str:
+    resolver = session.get_component("endpoint_resolver")
+    found = resolver.construct_endpoint(service, region)
+    if not found:
+        raise ConfigurationError(
+            f"AWS: no endpoint of {service} is known for region {region!r}: set ENDPOINT_URL"
+        )
+    return f"https://{found['hostname']}"
+
+
+def _tls_context(session: Session) -> ssl.SSLContext:
+    """Certificates as boto3 checks them: the configured bundle, else its own."""
+    bundle = session.get_config_variable("ca_bundle")
+    context = ssl.create_default_context(cafile=bundle or get_cert_path(True))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

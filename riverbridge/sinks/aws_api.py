@@ -1,0 +1,63 @@
+"""What differs between the services whose batches are sent: how to ask, and what answers say."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from riverbridge.model.outcome import Outcome, Permanent
+from riverbridge.sinks.aws_batch import Entry, Line
+from riverbridge.sinks.aws_errors import refusal
+from riverbridge.sinks.aws_http import Answer
+from riverbridge.sinks.base import Message
+
+
+class NotRead(Exception):
+    """An answer of 200 that the service's protocol does not have."""
+
+
+class Api(ABC):
+    """One batch operation of one service, for `riverbridge.sinks.aws_sink.AwsSink`.
+
+    service: its name in errors. most: entries of a request. headers: what of the request's headers
+    is the operation's own.
+    """
+
+    service: ClassVar[str]
+    most: ClassVar[int]
+    headers: ClassVar[Mapping[str, str]]
+
+    @abstractmethod
+    def limit(self, patience: float) -> int:
+        """Bytes of a message, after at most `patience` seconds if it has to be asked for."""
+
+    def close(self) -> threading.Thread | None:
+        """End what `limit` asks just now: the thread that does so, if there is one."""
+        return None
+
+    @abstractmethod
+    def prepare(self, index: int, message: Message, limit: int) -> Entry | Permanent:
+        """The entry for `message`, or why it can never be one."""
+
+    @abstractmethod
+    def line(self, entries: Sequence[Entry], limit: int) -> Line:
+        """In which order and company they go."""
+
+    @abstractmethod
+    def encode(self, entries: Sequence[Entry]) -> bytes:
+        """The body of a request with these entries."""
+
+    @abstractmethod
+    def read(self, body: bytes, entries: Sequence[Entry]) -> list[Outcome]:
+        """One outcome for each entry, from an answer of 200. Raises NotRead."""
+
+    def refusal(self, answer: Answer) -> tuple[str, str]:
+        """The bare code and the text of any other answer; both may be empty."""
+        return refusal(answer.body, answer.query_error)
+
+
+def json_headers(version: str, target: str) -> Mapping[str, str]:
+    """The headers of an operation in AWS's JSON protocol of that version."""
+    return {"Content-Type": f"application/x-amz-json-{version}", "X-Amz-Target": target}
