@@ -30,12 +30,12 @@ from riverbridge.model.outcome import (
 )
 from riverbridge.sinks.base import Message
 from riverbridge.sinks.sqs import SqsSink
-from tests.bridge.sqs_server import (
+from tests.bridge.aws_server import (
     RESET,
     SILENCE,
     TRICKLE,
+    AwsStub,
     Reply,
-    SqsStub,
     accept,
     taken,
 )
@@ -62,8 +62,8 @@ def make_sink() -> Iterator[MakeSink]:
 
 
 @pytest.fixture
-def stub() -> Iterator[SqsStub]:
-    server = SqsStub()
+def stub() -> Iterator[AwsStub]:
+    server = AwsStub()
     yield server
     server.close()
 
@@ -206,19 +206,19 @@ def error(status: int, code: str) -> Reply:
 class TestEntries:
     @pytest.mark.parametrize("which", [(3,), tuple(range(9)), tuple(range(10))])
     def test_each_by_its_own_result(
-        self, stub: SqsStub, make_sink: MakeSink, which: tuple[int, ...]
+        self, stub: AwsStub, make_sink: MakeSink, which: tuple[int, ...]
     ) -> None:
         stub.turns.append(refuse(*which))
         outcomes = send(make_sink(f"{stub.url}/1/q"), messages(10))
         assert kinds(outcomes) == ["Retry" if n in which else "Delivered" for n in range(10)]
         assert len(stub.requests) == 1
 
-    def test_the_senders_fault_is_for_good(self, stub: SqsStub, make_sink: MakeSink) -> None:
+    def test_the_senders_fault_is_for_good(self, stub: AwsStub, make_sink: MakeSink) -> None:
         stub.turns.append(refuse(1, code="InvalidMessageContents", fault=True))
         outcomes = send(make_sink(f"{stub.url}/1/q"), messages(3))
         assert kinds(outcomes) == ["Delivered", "Permanent", "Delivered"]
 
-    def test_missing_wrong_and_unknown(self, stub: SqsStub, make_sink: MakeSink) -> None:
+    def test_missing_wrong_and_unknown(self, stub: AwsStub, make_sink: MakeSink) -> None:
         def turn(request: dict[str, Any]) -> Reply:
             first, second, _, fourth = request["Entries"]
             wrong = {**taken(second), "MD5OfMessageBody": "0" * 32}
@@ -230,13 +230,13 @@ class TestEntries:
         assert kinds(outcomes) == ["Delivered", "Retry", "Retry", "Delivered"]
         assert [o.ambiguous for o in outcomes if isinstance(o, Retry)] == [True, True]
 
-    def test_an_answer_that_is_none(self, stub: SqsStub, make_sink: MakeSink) -> None:
+    def test_an_answer_that_is_none(self, stub: AwsStub, make_sink: MakeSink) -> None:
         stub.turns.append((200, {"Successful": "what"}))
         (outcome,) = send(make_sink(f"{stub.url}/1/q"), messages(1))
         assert isinstance(outcome, Retry)
         assert outcome.ambiguous
 
-    def test_bad_messages_do_not_hold_good_ones(self, stub: SqsStub, make_sink: MakeSink) -> None:
+    def test_bad_messages_do_not_hold_good_ones(self, stub: AwsStub, make_sink: MakeSink) -> None:
         some = messages(3)
         some[1:1] = [Message(id="t", body=None), Message(id="c", body=b"\x01")]
         outcomes = send(make_sink(f"{stub.url}/1/q", receipts=True), some)
@@ -256,13 +256,13 @@ class TestRequests:
         ids=str,
     )
     def test_throttled_and_broken_is_tried_again(
-        self, stub: SqsStub, make_sink: MakeSink, reply: Reply
+        self, stub: AwsStub, make_sink: MakeSink, reply: Reply
     ) -> None:
         stub.turns.extend([reply, reply])
         assert send(make_sink(f"{stub.url}/1/q"), messages(5)) == [Delivered()] * 5
         assert len(stub.requests) == 3
 
-    def test_until_the_deadline(self, stub: SqsStub, make_sink: MakeSink) -> None:
+    def test_until_the_deadline(self, stub: AwsStub, make_sink: MakeSink) -> None:
         sink = make_sink(f"{stub.url}/1/q")
         stub.always = error(503, "ServiceUnavailable")
         outcomes = send(sink, messages(5), 0.7)
@@ -276,7 +276,7 @@ class TestRequests:
 
     @pytest.mark.parametrize("how", [RESET, SILENCE, TRICKLE])
     def test_no_answer_after_the_request(
-        self, stub: SqsStub, make_sink: MakeSink, how: str
+        self, stub: AwsStub, make_sink: MakeSink, how: str
     ) -> None:
         sink = make_sink(f"{stub.url}/1/q")
         stub.turns.append(how)
@@ -299,14 +299,14 @@ class TestRequests:
         ],
         ids=str,
     )
-    def test_configuration(self, stub: SqsStub, make_sink: MakeSink, reply: Reply) -> None:
+    def test_configuration(self, stub: AwsStub, make_sink: MakeSink, reply: Reply) -> None:
         stub.always = reply
         outcomes = send(make_sink(f"{stub.url}/1/q", threads=1), messages(35))
         assert kinds(outcomes) == ["Misconfigured"] * 35
         assert len(stub.requests) <= 2  # one, and once more with fresh credentials
 
     def test_expired_credentials_are_read_again(
-        self, stub: SqsStub, make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch
+        self, stub: AwsStub, make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OLD")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -322,7 +322,7 @@ class TestRequests:
         assert used == ["OLD", "NEW"]
 
     def test_no_credentials_at_all(
-        self, stub: SqsStub, make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch
+        self, stub: AwsStub, make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
             monkeypatch.delenv(name, raising=False)
@@ -339,7 +339,7 @@ class TestRequests:
         ids=str,
     )
     def test_one_by_one_to_find_the_bad_one(
-        self, stub: SqsStub, make_sink: MakeSink, reply: Reply
+        self, stub: AwsStub, make_sink: MakeSink, reply: Reply
     ) -> None:
         def turn(request: dict[str, Any]) -> Reply:
             bad = any(json.loads(e["MessageBody"])["n"] == 2 for e in request["Entries"])
@@ -363,7 +363,7 @@ class TestRequests:
         assert kinds(outcomes) == ["Unreachable"] * 20
 
     def test_no_right_to_read_the_limit(
-        self, stub: SqsStub, make_sink: MakeSink, caplog: pytest.LogCaptureFixture
+        self, stub: AwsStub, make_sink: MakeSink, caplog: pytest.LogCaptureFixture
     ) -> None:
         stub.limit = error(403, "AccessDenied")
         sink = make_sink(f"{stub.url}/1/q")
@@ -373,7 +373,7 @@ class TestRequests:
         assert len(told) == 1
 
     def test_connections_are_kept_and_opened_again(
-        self, stub: SqsStub, make_sink: MakeSink
+        self, stub: AwsStub, make_sink: MakeSink
     ) -> None:
         sink = make_sink(f"{stub.url}/1/q", threads=1)
         for _ in range(5):
@@ -384,7 +384,7 @@ class TestRequests:
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
 class TestTls:
     @pytest.fixture
-    def secure(self, tmp_path: Path) -> Iterator[tuple[SqsStub, Path]]:
+    def secure(self, tmp_path: Path) -> Iterator[tuple[AwsStub, Path]]:
         key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
         command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
         command += " -addext subjectAltName=DNS:localhost"
@@ -396,12 +396,12 @@ class TestTls:
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
-        server = SqsStub(context)
+        server = AwsStub(context)
         yield server, certificate
         server.close()
 
     def test_a_certificate_nobody_signed_gets_nothing(
-        self, secure: tuple[SqsStub, Path], make_sink: MakeSink
+        self, secure: tuple[AwsStub, Path], make_sink: MakeSink
     ) -> None:
         (outcome,) = send(make_sink(f"{secure[0].url}/1/q"), messages(1))
         assert isinstance(outcome, Misconfigured)
@@ -410,7 +410,7 @@ class TestTls:
 
     def test_the_configured_bundle_is_trusted_for_the_right_host_only(
         self,
-        secure: tuple[SqsStub, Path],
+        secure: tuple[AwsStub, Path],
         make_sink: MakeSink,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -426,7 +426,7 @@ class TestTls:
 
 
 class TestGroups:
-    def test_a_failed_entry_holds_its_group(self, stub: SqsStub, make_sink: MakeSink) -> None:
+    def test_a_failed_entry_holds_its_group(self, stub: AwsStub, make_sink: MakeSink) -> None:
         some = [Message(id=f"e{n}", body=b"%d" % n, key="ab"[n % 2]) for n in range(8)]
         stub.turns.extend([accept, refuse(0)])
         outcomes = send(make_sink(f"{stub.url}/1/q.fifo"), some)
@@ -435,14 +435,14 @@ class TestGroups:
         assert kinds(outcomes[1::2]) == ["Delivered"] * 4
         assert not {"4", "6"} & set(stub.bodies())
 
-    def test_a_lost_answer_holds_its_group(self, stub: SqsStub, make_sink: MakeSink) -> None:
+    def test_a_lost_answer_holds_its_group(self, stub: AwsStub, make_sink: MakeSink) -> None:
         some = [Message(id=f"e{n}", body=b"%d" % n, key="a") for n in range(3)]
         stub.turns.extend([accept, SILENCE])
         outcomes = send(make_sink(f"{stub.url}/1/q.fifo"), some, 0.7)
         assert kinds(outcomes) == ["Delivered", "Retry", "Retry"]
         assert stub.bodies() == ["0", "1"]
 
-    def test_what_had_no_turn_spends_no_attempt(self, stub: SqsStub, make_sink: MakeSink) -> None:
+    def test_what_had_no_turn_spends_no_attempt(self, stub: AwsStub, make_sink: MakeSink) -> None:
         stub.turns.extend([accept] * 3)
         stub.always = SILENCE
         some = [Message(id=f"e{n}", body=b"%d" % n) for n in range(200)]
@@ -450,14 +450,14 @@ class TestGroups:
         assert kinds(outcomes) == ["Delivered"] * 30 + ["Retry"] * 10 + ["Snoozed"] * 160
         assert outcomes[-1] == Snoozed(0)
 
-    def test_messages_without_a_group_are_refused(self, stub: SqsStub, make_sink: MakeSink) -> None:
+    def test_messages_without_a_group_are_refused(self, stub: AwsStub, make_sink: MakeSink) -> None:
         outcomes = send(make_sink(f"{stub.url}/1/q.fifo"), messages(2))
         assert all(isinstance(o, Permanent) for o in outcomes)
         assert stub.requests == []
 
 
 class TestEnd:
-    def test_close_ends_a_call_under_way(self, stub: SqsStub, make_sink: MakeSink) -> None:
+    def test_close_ends_a_call_under_way(self, stub: AwsStub, make_sink: MakeSink) -> None:
         stub.always = SILENCE
         sink = make_sink(f"{stub.url}/1/q")
         got: list[Outcome] = []
@@ -489,7 +489,7 @@ class TestEnd:
             assert "sqs-limit" not in {thread.name for thread in threading.enumerate()}
             asking.close()
 
-    def test_calls_at_once_do_not_mix(self, stub: SqsStub, make_sink: MakeSink) -> None:
+    def test_calls_at_once_do_not_mix(self, stub: AwsStub, make_sink: MakeSink) -> None:
         sink = make_sink(f"{stub.url}/1/q", threads=3)
         results: dict[int, list[Outcome]] = {}
 
@@ -508,7 +508,7 @@ class TestEnd:
             wanted[n] = "Permanent"
             assert kinds(results[n]) == wanted
 
-    def test_a_deadline_in_the_past_sends_nothing(self, stub: SqsStub, make_sink: MakeSink) -> None:
+    def test_a_deadline_in_the_past_sends_nothing(self, stub: AwsStub, make_sink: MakeSink) -> None:
         outcomes = make_sink(f"{stub.url}/1/q").deliver(messages(3), time.monotonic() - 1)
         assert kinds(outcomes) == ["Unreachable"] * 3
         assert stub.requests == []

@@ -1,4 +1,4 @@
-"""A scripted SQS server in the test's own process: it can look into requests and misbehave."""
+"""A scripted AWS server in the test's own process: it can look into requests and misbehave."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
-Reply = tuple[int, dict[str, Any]]
+Reply = tuple[int, dict[str, Any] | str]
 RESET, SILENCE, TRICKLE = "reset", "silence", "trickle"
 Turn = Callable[[dict[str, Any]], Reply] | Reply | str
 
@@ -29,12 +30,12 @@ def taken(entry: dict[str, Any]) -> dict[str, str]:
     return {"Id": entry["Id"], "MessageId": f"m-{entry['Id']}", "MD5OfMessageBody": md5}
 
 
-class SqsStub:
-    """Answers `turns` in order, then accepts. `requests` holds the bodies as they came."""
+class AwsStub:
+    """Answers `turns` in order, then `always`. `requests` holds the bodies, JSON or forms."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, always: Turn = accept) -> None:
         self.turns: deque[Turn] = deque()
-        self.always: Turn = accept
+        self.always = always
         self.limit: Reply = (200, {"Attributes": {"MaximumMessageSize": "1048576"}})
         self.requests: list[dict[str, Any]] = []
         self.heads: list[dict[str, str]] = []
@@ -70,8 +71,10 @@ class SqsStub:
                     stub.connections += 1
 
             def do_POST(self) -> None:
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if self.headers["X-Amz-Target"].endswith("GetQueueAttributes"):
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                form = self.headers["Content-Type"].startswith("application/x-www-form-urlencoded")
+                request = dict(parse_qsl(body)) if form else json.loads(body)
+                if self.headers.get("X-Amz-Target", "").endswith("GetQueueAttributes"):
                     self._answer(stub.limit)
                     return
                 with stub.lock:
@@ -86,9 +89,9 @@ class SqsStub:
                     self._answer(turn)
 
             def _answer(self, reply: Reply) -> None:
-                body = json.dumps(reply[1]).encode()
+                said = reply[1]
+                body = (said if isinstance(said, str) else json.dumps(said)).encode()
                 self.send_response(reply[0])
-                self.send_header("Content-Type", "application/x-amz-json-1.0")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
