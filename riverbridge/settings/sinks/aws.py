@@ -1,0 +1,46 @@
+"""What all sinks on AWS have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Annotated
+
+from pydantic import Field
+
+from riverbridge.settings import checks
+from riverbridge.settings.sinks.base import Found, SinkSettings, unencrypted
+from riverbridge.settings.values import Text, Whole
+
+
+class AwsSink(SinkSettings):
+    """A kind of sink that sends batches to an AWS service."""
+
+    region: Annotated[str | None, Text(64)] = Field(
+        None,
+        description="The AWS region; by default the destination's, else the credential chain's.",
+    )
+    endpoint_url: Annotated[str | None, Text(2048, checks.url, "URL")] = Field(
+        None, description="Another endpoint than AWS's own.", examples=["http://127.0.0.1:4566"]
+    )
+    threads: Annotated[int, Whole(1, 64)] = Field(
+        8, description="How many requests are under way at once."
+    )
+
+    def insecurities(self) -> Iterable[Found]:
+        return unencrypted("endpoint_url", self.endpoint_url)
+
+
+def matching(pattern: str, what: str) -> Callable[[str], None]:
+    """A check for `Text`: the whole of it is `pattern`, else it is said not to be `what`.
+
+    AWS says of a name it cannot read that the request is invalid, which would be taken for the
+    message's fault.
+    """
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(text: str) -> None:
+        if not compiled.fullmatch(text):
+            raise ValueError(f"is not {what}")
+
+    return check
