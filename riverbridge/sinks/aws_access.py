@@ -38,7 +38,7 @@ class Access:
                 raise ConfigurationError(
                     "AWS: no region in the destination, the arguments or AWS_REGION: set REGION"
                 )
-            self._endpoint = Endpoint.of(endpoint_url or _own_endpoint(session, service, region))
+            self._endpoint = Endpoint.of(endpoint_url or own_endpoint(session, service, region))
             self._context = _tls_context(session) if self._endpoint.secure else None
         except (BotoCoreError, OSError) as error:
             raise ConfigurationError(
@@ -51,14 +51,20 @@ class Access:
         return Connection(self._endpoint, self._context)
 
 
-def _own_endpoint(session: Session, service: str, region: str) -> str:
-    resolver = session.get_component("endpoint_resolver")
-    found = resolver.construct_endpoint(service, region)
-    if not found:
-        raise ConfigurationError(
-            f"AWS: no endpoint of {service} is known for region {region!r}: set ENDPOINT_URL"
-        )
-    return f"https://{found['hostname']}"
+def region_in(name: str | None) -> str | None:
+    """The region in an ARN; None for a plain name."""
+    parts = (name or "").split(":")
+    return parts[3] or None if parts[0] == "arn" and len(parts) > 5 else None
+
+
+def own_endpoint(session: Session, service: str, region: str) -> str:
+    """The regional endpoint, in the pattern that SNS, EventBridge and Kinesis all have."""
+    partition = session.get_partition_for_region(region)
+    suffixes = {
+        one["id"]: one["outputs"]["dnsSuffix"]
+        for one in session.get_data("partitions")["partitions"]
+    }
+    return f"https://{service}.{region}.{suffixes[partition]}"
 
 
 def _tls_context(session: Session) -> ssl.SSLContext:

@@ -7,11 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from riverbridge.model.outcome import Outcome, Permanent
+import msgspec
+
+from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry
 from riverbridge.sinks.aws_batch import Entry, Line
-from riverbridge.sinks.aws_errors import refusal
+from riverbridge.sinks.aws_errors import entry_outcome, refusal
 from riverbridge.sinks.aws_http import Answer
 from riverbridge.sinks.base import Message
+
+DELIVERED = Delivered()
 
 
 class NotRead(Exception):
@@ -61,3 +65,27 @@ class Api(ABC):
 def json_headers(version: str, target: str) -> Mapping[str, str]:
     """The headers of an operation in AWS's JSON protocol of that version."""
     return {"Content-Type": f"application/x-amz-json-{version}", "X-Amz-Target": target}
+
+
+class Placed(msgspec.Struct):
+    """One entry's result in an answer that gives them in the order of the request."""
+
+    error_code: str | None = msgspec.field(default=None, name="ErrorCode")
+    error_message: str | None = msgspec.field(default=None, name="ErrorMessage")
+    event_id: str | None = msgspec.field(default=None, name="EventId")
+    sequence_number: str | None = msgspec.field(default=None, name="SequenceNumber")
+
+
+def by_place(service: str, results: Sequence[Placed], entries: Sequence[Entry]) -> list[Outcome]:
+    """One outcome for each entry. Raises NotRead if it cannot be told which result is whose."""
+    if len(results) != len(entries):
+        raise NotRead
+    return [_placed(service, result) for result in results]
+
+
+def _placed(service: str, result: Placed) -> Outcome:
+    if result.error_code:
+        return entry_outcome(service, result.error_code, result.error_message)
+    if result.event_id or result.sequence_number:
+        return DELIVERED
+    return Retry(f"{service}'s answer says nothing of the message", ambiguous=True)

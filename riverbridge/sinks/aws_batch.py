@@ -102,7 +102,9 @@ class Grouped:
         self._each = each
 
     def __len__(self) -> int:
-        return len(self._ready)
+        if self._each == 1:
+            return len(self._ready)
+        return sum(min(self._each, len(self._waiting[group])) for group in self._ready)
 
     def take(self) -> list[Entry]:
         taken, size = list[Entry](), 0

@@ -36,9 +36,11 @@ THROTTLED = frozenset(
     {
         "BandwidthLimitExceeded",
         "KMS.Throttling",
+        "KMSThrottling",
         "KmsThrottled",
         "LimitExceeded",
         "PriorRequestNotComplete",
+        "ProvisionedThroughputExceeded",
         "RequestLimitExceeded",
         "RequestThrottled",
         "SlowDown",
@@ -48,7 +50,7 @@ THROTTLED = frozenset(
     }
 )
 BROKEN = frozenset(
-    {"InternalError", "InternalFailure", "InternalServerError", "RequestTimeout"}
+    {"Internal", "InternalError", "InternalFailure", "InternalServerError", "RequestTimeout"}
     | {"ServiceUnavailable"}
 )
 EXPIRED = frozenset(
@@ -58,8 +60,10 @@ MISCONFIGURED = frozenset(
     {
         "AccessDenied",
         "AuthFailure",
+        "AuthorizationError",
         "IncompleteSignature",
         "InvalidAccessKeyId",
+        "InvalidAccountId",
         "InvalidAddress",
         "InvalidSecurity",
         "InvalidSignature",
@@ -69,6 +73,11 @@ MISCONFIGURED = frozenset(
         "KMS.InvalidState",
         "KMS.NotFound",
         "KMS.OptInRequired",
+        "KMSAccessDenied",
+        "KMSDisabled",
+        "KMSInvalidState",
+        "KMSNotFound",
+        "KMSOptInRequired",
         "KmsAccessDenied",
         "KmsDisabled",
         "KmsInvalidKeyUsage",
@@ -78,10 +87,14 @@ MISCONFIGURED = frozenset(
         "MissingAuthenticationToken",
         "NonExistentQueue",
         "NotAuthorized",
+        "NotAuthorizedForDetailType",
+        "NotAuthorizedForSource",
+        "NotFound",
         "OptInRequired",
         "QueueDeletedRecently",
         "QueueDoesNotExist",
         "RequestTimeTooSkewed",
+        "ResourceNotFound",
         "SignatureDoesNotMatch",
         "UnsupportedOperation",
     }
@@ -89,13 +102,18 @@ MISCONFIGURED = frozenset(
 INVALID = frozenset(
     {
         "BatchRequestTooLong",
+        "InvalidArgument",
         "InvalidAttributeName",
         "InvalidAttributeValue",
         "InvalidMessageContents",
+        "InvalidParameter",
         "InvalidParameterCombination",
         "InvalidParameterValue",
+        "MalformedDetail",
         "MessageTooLong",
         "MissingParameter",
+        "ParameterValueInvalid",
+        "RedactionFailure",
         "Serialization",
         "ValidationError",
         "Validation",

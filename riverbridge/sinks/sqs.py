@@ -18,7 +18,7 @@ import msgspec
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry
 from riverbridge.sinks.aws_access import Access
-from riverbridge.sinks.aws_api import Api, NotRead
+from riverbridge.sinks.aws_api import DELIVERED, Api, NotRead
 from riverbridge.sinks.aws_batch import Entry, Grouped, Line, Loose
 from riverbridge.sinks.aws_errors import entry_outcome
 from riverbridge.sinks.aws_signer import SupportsFreezing
@@ -29,7 +29,6 @@ from riverbridge.sinks.sqs_limit import QueueLimit, sqs_headers
 
 MAX_ENTRIES = 10
 """Of one SendMessageBatch."""
-DELIVERED = Delivered()
 
 _REGION_IN_HOST = (
     re.compile(r"(?:^|\.)sqs(?:-fips)?\.([a-z0-9-]+)\.(?:vpce\.)?(?:amazonaws\.com|api\.aws)"),

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.session import Session
 
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.outcome import (
@@ -17,6 +18,7 @@ from riverbridge.model.outcome import (
     Retry,
     Unreachable,
 )
+from riverbridge.sinks.aws_access import Access, own_endpoint, region_in
 from riverbridge.sinks.aws_batch import HELD, Entry, Grouped, Loose
 from riverbridge.sinks.aws_errors import Verdict, entry_outcome, refusal, verdict
 from riverbridge.sinks.aws_http import Endpoint
@@ -300,6 +302,28 @@ class TestWhere:
         wanted = "https://sqs.eu-west-1.amazonaws.com"
         assert origin("https://eu-west-1.queue.amazonaws.com/1/q", "eu-west-1") == wanted
         assert origin("http://h:1/1/q", "eu-west-1") == "http://h:1"
+
+    @pytest.mark.parametrize(
+        ("arn", "region"),
+        [("arn:aws:sns:eu-west-1:1:t", "eu-west-1"), ("orders", None), ("arn:aws:sns::1:t", None)],
+    )
+    def test_the_region_in_an_arn(self, arn: str, region: str | None) -> None:
+        assert region_in(arn) == region
+
+    @pytest.mark.parametrize(
+        ("service", "region", "host"),
+        [
+            ("events", "eu-west-1", "events.eu-west-1.amazonaws.com"),
+            ("kinesis", "cn-north-1", "kinesis.cn-north-1.amazonaws.com.cn"),
+            ("sns", "us-gov-west-1", "sns.us-gov-west-1.amazonaws.com"),
+        ],
+    )
+    def test_the_endpoint_of_a_region(self, service: str, region: str, host: str) -> None:
+        assert own_endpoint(Session(), service, region) == f"https://{host}"
+
+    def test_a_region_that_is_none(self) -> None:
+        with pytest.raises(ConfigurationError, match="moon-1"):
+            Access("sns", region="moon-1", endpoint_url=None, credentials=None)
 
     def test_an_endpoint(self) -> None:
         assert Endpoint.of("https://h:443/x").url == "https://h/"

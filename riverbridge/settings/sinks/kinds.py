@@ -7,14 +7,24 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import get_args
 
 from riverbridge.settings.sinks.base import SinkSettings
+from riverbridge.settings.sinks.eventbridge import EventBridgeSink
 from riverbridge.settings.sinks.file import FileSink
 from riverbridge.settings.sinks.kafka import KafkaSink
+from riverbridge.settings.sinks.kinesis import KinesisSink
+from riverbridge.settings.sinks.sns import SnsSink
 from riverbridge.settings.sinks.sqs import SqsSink
 
 GROUP = "riverbridge.sinks"
 """The entry point group in which packages name their kinds."""
 
-OURS: tuple[type[SinkSettings], ...] = (KafkaSink, SqsSink, FileSink)
+OURS: tuple[type[SinkSettings], ...] = (
+    KafkaSink,
+    SqsSink,
+    SnsSink,
+    EventBridgeSink,
+    KinesisSink,
+    FileSink,
+)
 
 
 def gather(points: Iterable[EntryPoint]) -> tuple[dict[str, type[SinkSettings]], dict[str, str]]:
