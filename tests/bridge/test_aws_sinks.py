@@ -18,6 +18,7 @@ from botocore.credentials import Credentials
 from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry
 from riverbridge.sinks.aws_sink import AwsSink
 from riverbridge.sinks.base import Message
+from riverbridge.sinks.cloud_event import structured
 from riverbridge.sinks.kinesis import KinesisSink
 from riverbridge.sinks.sns import SnsSink
 from tests.bridge.aws_answers import ARN, SERVICES, Service
@@ -336,3 +337,12 @@ class TestMessages:
             b'{"id":"e:1","datacontenttype":"application/json","tenant":"t","data":%b}' % args
         )
         assert len(record["PartitionKey"]) == 64
+
+    @pytest.mark.parametrize("body", [b"", b"text", b"{} {}", b'"\xff"', bytes(range(256))])
+    def test_what_is_no_json_is_in_a_cloud_event_all_the_same(self, body: bytes) -> None:
+        event = json.loads(structured(Message("1", body, headers=(("ce_id", "1"),))))
+        assert base64.b64decode(event.pop("data_base64")) == body
+        assert event == {"id": "1"}
+
+    def test_a_tombstone_has_no_data(self) -> None:
+        assert structured(Message("1", None, headers=(("ce_id", "1"),))) == b'{"id":"1"}'
