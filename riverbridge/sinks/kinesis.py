@@ -1,7 +1,7 @@
 """Records to a Kinesis data stream.
 
 A record is bytes and a partition key, with no place for headers, so it is a whole CloudEvent in
-JSON, unless only the args are wanted. The partition key is the message's key, or its id if it has
+JSON, unless only the body is wanted. The partition key is the message's key, or its id if it has
 none. The records of a key are never in two requests at once, and after one that failed no later
 request carries the key within that call of `deliver`; but Kinesis may refuse one record of a
 request and take a later one of the same key ("PutRecords doesn't guarantee the ordering of
@@ -112,6 +112,8 @@ class PutRecords(Api):
                 f"not sent to Kinesis: the key {key[:40]!r} has {len(key)} characters and a "
                 f"partition key has 1 to {MAX_KEY}: change the route's KEY"
             )
+        if message.body is None and not self._cloud_event:
+            return Permanent("not sent to Kinesis: a tombstone (no body) would be an empty record")
         try:
             data = structured(message) if self._cloud_event else message.body or b""
             size = len(data) + len(key.encode())

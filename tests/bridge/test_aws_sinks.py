@@ -310,6 +310,7 @@ class TestMessages:
             ("eventbridge", Message("1", b"{}\xff", "t"), "utf-8"),
             ("eventbridge", Message("1", b"{}", "t" * 129), "129 characters"),
             ("eventbridge", Message("1", b"{}", ""), "detail type"),
+            ("kinesis", Message("1", None), "tombstone"),
             ("kinesis", Message("1", b"{}", key=""), "0 characters"),
             ("kinesis", Message("1", b"{}", key="k" * 257), "257 characters"),
             ("kinesis", Message("1", b"{}", key="\ud800"), "UTF-8"),

@@ -40,7 +40,7 @@ REFUSED = [
     (KINESIS, S + "STREAM_ARN", STREAM, "set either this or STREAM_ARN"),
     (KINESIS, S + "HEADERS", '{"X-Tenant":"b"}', "lower-case letters and digits"),
     (KINESIS, S + "HEADERS", '{"ce_id":"b"}', "no name that is its own"),
-    ({**KINESIS, S + "ENVELOPE": "raw"}, S + "HEADERS", '{"a":"b"}', "set ENVELOPE=cloudevents"),
+    ({**KINESIS, S + "ENVELOPE": "job"}, S + "HEADERS", '{"a":"b"}', "set ENVELOPE=cloudevents"),
     ({**KINESIS, **ROUTE, **KEYED}, R + "UNMATCHED", "leave", "is Kinesis and the route has a key"),
 ]
 

@@ -29,10 +29,12 @@ class KinesisSink(AwsSink):
     title: ClassVar[str] = "Kinesis sinks"
 
     type: Literal["kinesis"] = Field(description="Selects this kind of sink.", examples=["kinesis"])
-    envelope: Annotated[Literal["cloudevents", "raw"], Choice("cloudevents", "raw")] = Field(
+    envelope: Annotated[
+        Literal["cloudevents", "job", "raw"], Choice("cloudevents", "job", "raw")
+    ] = Field(
         "cloudevents",
-        description="What a record is: a CloudEvent in JSON (structured mode), or the job's args "
-        "alone.",
+        description="What a record is: a CloudEvent in JSON (structured mode), the whole job, or "
+        "the job's args alone.",
     )
     stream_name: Annotated[str | None, Text(128, _NAME)] = Field(
         None, description="The stream's name; this or the ARN.", examples=["orders"]
@@ -52,7 +54,7 @@ class KinesisSink(AwsSink):
     def problems(self) -> Iterable[Found]:
         if (self.stream_name is None) == (self.stream_arn is None):
             yield "stream_name", "set either this or STREAM_ARN"
-        if self.headers and self.envelope == "raw":
+        if self.headers and self.envelope != "cloudevents":
             yield "headers", "records have no headers; unset it, or set ENVELOPE=cloudevents"
         for name in self.headers:
             if self.envelope == "cloudevents" and not _EXTENSION.fullmatch(name):
