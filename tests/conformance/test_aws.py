@@ -103,10 +103,10 @@ class AwsHarness(SinkHarness):
 
 
 class SnsHarness(AwsHarness):
-    fifo: ClassVar[bool] = False
+    """A FIFO topic: all that a standard one does, and order."""
+
+    deduplicates = True
     lacks: ClassVar[Mapping[Capability, str]] = {
-        "order": "a standard topic keeps none",
-        "keys": "a standard topic has no message groups",
         "repeated headers": "attributes have unique names and no empty values",
         "any bytes": "SNS carries the characters of XML 1.0 only, and at least one of them",
         "tombstones": "SNS has no messages without a body",
@@ -114,14 +114,13 @@ class SnsHarness(AwsHarness):
 
     def __init__(self, server: Server, proxy: Proxy, stub: SqsStub) -> None:
         super().__init__(server, proxy, stub)
-        sns, queue = self._client("sns"), self._queue(self.fifo)
-        attributes = {"FifoTopic": "true"} if self.fifo else {}
-        made = sns.create_topic(Name=self._name + ".fifo" * self.fifo, Attributes=attributes)
+        sns, queue = self._client("sns"), self._queue(fifo=True)
+        made = sns.create_topic(Name=f"{self._name}.fifo", Attributes={"FifoTopic": "true"})
         raw = {"RawMessageDelivery": "true"}
         sns.subscribe(TopicArn=made["TopicArn"], Protocol="sqs", Endpoint=queue, Attributes=raw)
 
     def _sink(self, name: str, delivery_timeout: float, **more: Any) -> Sink:
-        arn = f"arn:aws:sns:{REGION}:000000000000:{name}" + ".fifo" * self.fifo
+        arn = f"arn:aws:sns:{REGION}:000000000000:{name}.fifo"
         return SnsSink(topic_arn=arn, **self._options(delivery_timeout, **more))
 
     def _as_received(self, message: Any) -> Received:
@@ -134,14 +133,6 @@ class SnsHarness(AwsHarness):
 
     def too_large(self) -> bytes:
         return b"x" * (256 * 1024 + 1)
-
-
-class SnsFifoHarness(SnsHarness):
-    fifo = True
-    deduplicates = True
-    lacks: ClassVar[Mapping[Capability, str]] = {
-        name: why for name, why in SnsHarness.lacks.items() if name not in ("order", "keys")
-    }
 
 
 class KinesisHarness(AwsHarness):
@@ -233,12 +224,6 @@ class TestSns(SinkConformance):
     @pytest.fixture
     def harness(self, sqs: Server, between: Proxy, sqs_stub: SqsStub) -> SinkHarness:
         return SnsHarness(sqs, between, sqs_stub)
-
-
-class TestSnsFifo(SinkConformance):
-    @pytest.fixture
-    def harness(self, sqs: Server, between: Proxy, sqs_stub: SqsStub) -> SinkHarness:
-        return SnsFifoHarness(sqs, between, sqs_stub)
 
 
 class TestKinesis(SinkConformance):
