@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from riverbridge.bridge.envelope import Envelope, expired
 from riverbridge.bridge.outlet import Outlet
@@ -156,7 +157,13 @@ class _Delivery:
 
 
 def _graver(one: Outcome, other: Outcome) -> Outcome:
-    return min(other, one, key=lambda outcome: _GRAVITY.index(type(outcome)))
+    return min(other, one, key=_gravity)
+
+
+def _gravity(outcome: Outcome) -> tuple[int, float]:
+    # Of two that failed, the one that asked to be left alone for longer.
+    after = outcome.after if isinstance(outcome, Retry) else 0.0
+    return _GRAVITY.index(type(outcome)), -after
 
 
 def _named(sink: str, outcome: Outcome) -> Outcome:
@@ -164,9 +171,7 @@ def _named(sink: str, outcome: Outcome) -> Outcome:
     if type(outcome) is Delivered:
         return outcome
     match outcome:
-        case Retry():
-            return Retry(f"{sink}: {outcome.error}", outcome.ambiguous)
-        case Permanent():
-            return Permanent(f"{sink}: {outcome.error}")
+        case Retry() | Permanent():
+            return replace(outcome, error=f"{sink}: {outcome.error}")
         case _:
             return outcome

@@ -35,6 +35,7 @@ class Retry:
 
     ambiguous: the receiver may have it all the same (the answer was lost). trace: the stack, for
     people. delay: seconds to the next attempt, where the feed's retry policy is not to be asked.
+    after: seconds the receiver asked to be left alone; the next attempt is not earlier than that.
     """
 
     error: str
@@ -42,6 +43,7 @@ class Retry:
     trace: str = ""
     delay: float | None = None
     metadata: str | None = None
+    after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

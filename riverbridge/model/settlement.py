@@ -115,6 +115,7 @@ def _failed(
         return row
     # A policy of the application may say it in whole seconds, and psycopg takes no mixed lists.
     delay = float(retry.delay(job.failures) if outcome.delay is None else outcome.delay)
+    delay = max(delay, outcome.after)
     state = JobState.AVAILABLE if delay <= AT_ONCE else JobState.RETRYABLE
     return msgspec.structs.replace(row, state=state, delay=delay)
 

@@ -235,6 +235,14 @@ def test_of_several_sinks_the_gravest_outcome_counts(
             assert not outcome.ambiguous
 
 
+def test_the_longest_that_a_sink_asked_to_be_left_alone_counts(
+    outlet: Callable[..., Outlet],
+) -> None:
+    sinks = {"a": Retry("x"), "b": Retry("busy", after=60.0), "c": Retry("y", after=5.0)}
+    route = Route("r", {outlet(always(one), name): raw() for name, one in sinks.items()})
+    assert deliver(route, jobs(1)) == [Retry("b: busy", after=60.0)]
+
+
 def test_a_job_that_cannot_be_rendered_holds_no_other(outlet: Callable[..., Outlet]) -> None:
     sink = always(Delivered())
     route = Route("r", {outlet(sink): raw(key=Template.parse("{args.n}"))})

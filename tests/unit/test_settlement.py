@@ -68,6 +68,18 @@ def test_a_near_retry_skips_retryable(policy: FixedRetry, state: JobState) -> No
 
 
 @pytest.mark.parametrize(
+    ("policy", "after", "delay"), [(SOON, 90.0, 90.0), (LATE, 60.0, 100.0), (LATE, 0.0, 100.0)]
+)
+def test_the_next_attempt_is_not_before_the_receiver_asked_for_it(
+    policy: FixedRetry, after: float, delay: float
+) -> None:
+    row = settlement(job(attempt=0), Retry("x", after=after), retry=policy)
+    assert row is not None
+    assert row.state is JobState.RETRYABLE
+    assert row.delay == pytest.approx(delay, rel=0.1001)
+
+
+@pytest.mark.parametrize(
     ("attempt", "own", "route", "state"),
     [
         (23, 25, None, JobState.AVAILABLE),
