@@ -90,8 +90,11 @@ class Template:
         """The result, where it is the same for every job."""
 
     @classmethod
-    def parse(cls, text: str) -> Template:
-        """Parse `text`; raises TemplateError naming the part that is wrong and what is known."""
+    def parse(cls, text: str, escape: Callable[[str], str] | None = None) -> Template:
+        """Parse `text`; raises TemplateError naming the part that is wrong and what is known.
+
+        escape: what a job's value goes through before it stands between the literals.
+        """
         literals = [""]
         fields: list[tuple[str, Reader]] = []
         end = 0
@@ -107,7 +110,8 @@ class Template:
                     f"write {found * 2} for a brace"
                 )
             else:
-                fields.append(_field(text, match.group(1)))
+                name, read = _field(text, match.group(1))
+                fields.append((name, read if escape is None else _escaped(read, escape)))
                 literals.append("")
         literals[-1] += text[end:]
         first, *others = literals
@@ -131,6 +135,14 @@ class Template:
 
     def __repr__(self) -> str:
         return f"Template({self.text!r})"
+
+
+def _escaped(read: Reader, escape: Callable[[str], str]) -> Reader:
+    def reader(job: ClaimedJob) -> str | None:
+        value = read(job)
+        return None if value is None else escape(value)
+
+    return reader
 
 
 def _field(text: str, name: str) -> tuple[str, Reader]:

@@ -49,7 +49,7 @@ def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) 
             sinks[outlets[sink_name]] = Envelope(
                 sink.envelope,
                 source=source,
-                destination=Template.parse(sink.destination[1]),
+                destination=Template.parse(sink.destination[1], sink.escape),
                 key=None if route.key is None else Template.parse(route.key),
                 headers={key: Template.parse(text) for key, text in sink.headers.items()},
             )

@@ -56,6 +56,13 @@ def test_templates(template: str, text: str) -> None:
     assert rendered(template, args=args, metadata='{"m:n": 1}', **columns) == text
 
 
+def test_only_what_a_job_brings_is_escaped() -> None:
+    template = Template.parse("/a b/{args.x}/{kind}", lambda value: value.upper())
+    assert template.render(job(args='{"x": "y z"}')) == "/a b/Y Z/ORDER.PLACED"
+    with pytest.raises(TemplateError, match=r"needs args\.x"):
+        template.render(job(args="{}"))
+
+
 @pytest.mark.parametrize(
     "template",
     [

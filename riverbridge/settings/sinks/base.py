@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, ClassVar, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -52,6 +52,11 @@ class SinkSettings(Part):
     def destination(self) -> tuple[str, str]:
         """The field that says where messages go, and its template, where a job may decide it."""
         return "", ""
+
+    @property
+    def escape(self) -> Callable[[str], str] | None:
+        """What a job's values go through in the destination, where not all text may stand there."""
+        return None
 
     @property
     def wants_key(self) -> str | None:
