@@ -319,4 +319,4 @@ def _holds_secret(path: Path, given: Given) -> bool:
         return isinstance(given.value, str) and bool(
             re.search(r"://[^/@]*:[^@]+@|password\s*=", given.value)
         )
-    return "config" in path and secret_name(path[-1])
+    return secret_name(path[-1])

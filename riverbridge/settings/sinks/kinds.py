@@ -13,6 +13,7 @@ from riverbridge.settings.sinks.kafka import KafkaSink
 from riverbridge.settings.sinks.kinesis import KinesisSink
 from riverbridge.settings.sinks.sns import SnsSink
 from riverbridge.settings.sinks.sqs import SqsSink
+from riverbridge.settings.sinks.webhook import WebhookSink
 
 GROUP = "riverbridge.sinks"
 """The entry point group in which packages name their kinds."""
@@ -23,6 +24,7 @@ OURS: tuple[type[SinkSettings], ...] = (
     SnsSink,
     EventBridgeSink,
     KinesisSink,
+    WebhookSink,
     FileSink,
 )
 
