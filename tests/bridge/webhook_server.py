@@ -33,11 +33,15 @@ it is closed afterwards)."""
 
 
 class Receiver:
-    """Answers `turns` in order, then `always`. `got` holds the requests."""
+    """Answers `turns` in order, then `always`. `got` holds the requests.
 
-    def __init__(self, tls: ssl.SSLContext | None = None, always: Turn = OK) -> None:
+    limit: bytes of a body; 413 above it, and the request is not in `got`.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None, limit: int = 1 << 30) -> None:
         self.turns: deque[Turn] = deque()
-        self.always = always
+        self.always: Turn = OK
+        self._limit = limit
         self.got: list[Got] = []
         self.ended = threading.Event()
         self.busy = self.most = 0
@@ -62,6 +66,8 @@ class Receiver:
         return len({one.connection for one in self.got})
 
     def _turn(self, got: Got) -> Turn:
+        if len(got.body) > self._limit:
+            return says(413)
         with self._lock:
             self.got.append(got)
             return self.turns.popleft() if self.turns else self.always
