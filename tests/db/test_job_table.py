@@ -130,6 +130,15 @@ def test_two_claims_at_once_share_the_rows(tables: Database) -> None:
         assert not set(first) & set(second)
 
 
+@pytest.mark.parametrize("priorities", ["1 1", "1 4"])
+def test_a_claim_leaves_what_it_does_not_take_to_others(tables: Database, priorities: str) -> None:
+    with tables.connect() as one, tables.connect() as other:
+        first, second = (add(one, priority=priority) for priority in priorities.split())
+        with one.transaction(), other.transaction():
+            assert ids(TABLE, one, limit=1) == [first]
+            assert ids(TABLE, other, limit=1) == [second]
+
+
 def test_a_completed_row_is_what_a_river_worker_leaves(tables: Database) -> None:
     with tables.connect() as look:
         id_ = add(look, attempt="2", attempted_by="ARRAY['before']")
