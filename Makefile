@@ -2,8 +2,8 @@
 # ARGS goes to the command: make demo ARGS=--help
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow unit check bench bench-peers docs test-postgres-matrix interop test-riverui \
-	test-deploy test-image lock format clean
+.PHONY: help demo test test-slow test-soak unit check bench bench-peers docs test-postgres-matrix interop \
+	test-riverui test-deploy test-image lock format clean
 
 # Called with the least minor version: p is a Python of it, or empty. pyenv's need not be chosen.
 find_python = for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 \
@@ -65,8 +65,11 @@ PARALLEL = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 test: unit ## All tests: first those without a server, then the others
 	$(BIN)/python -m pytest $(PARALLEL) -m "($(SERVERS)) and not slow" tests $(ARGS)
 
-test-slow: $(DEV) ## The tests that take minutes each: long outages
+test-slow: $(DEV) ## The tests that take minutes each: outages, long histories, soak
 	$(BIN)/python -m pytest -m slow tests $(ARGS)
+
+test-soak: $(DEV) ## Ten thousand jobs worked by Go and Python that are stopped and killed
+	RIVERBRIDGE_REQUIRE=postgres,go $(BIN)/python -m pytest -s -m slow tests/interop/soak $(ARGS)
 
 test-postgres-matrix: $(MATRIX) ## The Postgres tests on 15, 16, 17 and 18
 	RIVERBRIDGE_TEST_PG_EVERYWHERE=1 RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest \

@@ -17,6 +17,8 @@
 //	bridge resume  DSN SCHEMA QUEUE               QueueResume
 //	bridge administer DSN SCHEMA JSON             lists and operations, as administer.go has them
 //	bridge serve   DSN SCHEMA CLIENT QUEUE        work a queue, stand for election, until stdin ends
+//	bridge soak    DSN SCHEMA CLIENT JOURNAL QUEUES RESCUE  the same as soak.go has it, until SIGTERM
+//	bridge sow     DSN SCHEMA FILE                insert the jobs of a file
 package main
 
 import (
@@ -42,7 +44,7 @@ type side struct {
 }
 
 func main() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
 	if err := run(ctx, os.Args[1], os.Args[2], os.Args[3], os.Args[4:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -61,7 +63,7 @@ func run(ctx context.Context, command, dsn, schema string, args []string) error 
 		"insert": (*side).insert, "add": (*side).add, "flood": (*side).flood,
 		"unique": (*side).unique, "cancel": (*side).cancel,
 		"pause": (*side).pause, "resume": (*side).resume, "serve": (*side).serve,
-		"administer": (*side).administer,
+		"administer": (*side).administer, "soak": (*side).soak, "sow": (*side).sow,
 	}
 	chosen, ok := commands[command]
 	if !ok {
