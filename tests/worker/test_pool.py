@@ -473,7 +473,8 @@ def test_after_a_crash_jobs_are_leased_before_they_run(
                     "SELECT count(*) FROM riverbridge_process WHERE id = 'riverbridge_dead'"
                 ).fetchone()
                 == (0,)
-            )
+            ),
+            within=30,  # the keeper looks every few seconds, and forgets what it found empty before
         )
 
 
