@@ -10,13 +10,16 @@ from typing import Any, Protocol, TypeVar, cast
 from riverbridge.errors import ClientError, InvalidJob
 from riverbridge.model.args import JobArgs
 from riverbridge.model.options import (
+    AlikeJobs,
     InsertManyParams,
     InsertOpts,
     InsertResult,
     NewJob,
+    alike_jobs,
     check_new_job,
     new_job,
 )
+from riverbridge.store.insert import CHUNK
 
 T = TypeVar("T")
 Insert = TypeVar("Insert", bound=Callable[[list[NewJob]], Any])
@@ -85,6 +88,18 @@ class Preparation:
             where = f"job {len(checked) + 1} of {len(jobs)}: "
             raise InvalidJob(f"{where}{error}") from error.__cause__
         return checked
+
+    def alike(self, jobs: Sequence[JobArgs | InsertManyParams]) -> list[AlikeJobs] | None:
+        """As `jobs`, for each statement at once; None where hooks or differences forbid that."""
+        if self._hooks or not jobs:
+            return None
+        found = []
+        for start in range(0, len(jobs), CHUNK):
+            some = alike_jobs(jobs[start : start + CHUNK], defaults=self._defaults)
+            if some is None:
+                return None
+            found.append(some)
+        return found
 
     def hooked(self, jobs: list[NewJob]) -> list[NewJob]:
         """The jobs as the hooks leave them."""

@@ -27,7 +27,13 @@ from riverbridge.model.options import (
     either_opts,
 )
 from riverbridge.store.exchange import Exchange, carry_out
-from riverbridge.store.insert import insert_many, insert_many_fast, statements
+from riverbridge.store.insert import (
+    New,
+    insert_alike,
+    insert_many,
+    insert_many_fast,
+    statements,
+)
 
 T = TypeVar("T")
 
@@ -129,11 +135,11 @@ class Client(JobAdministration):
         Of unique jobs those that are there already are left out and not counted; Go's client fails
         there.
         """
-        return self._inserted(insert_many_fast, self._preparation.jobs(jobs))
+        return self._inserted_fast(jobs)
 
     def insert_many_fast_tx(self, tx: object, jobs: Sequence[JobArgs | InsertManyParams]) -> int:
         """As `insert_many_fast`, in the transaction open on `tx`."""
-        return self._inserted(insert_many_fast, self._preparation.jobs(jobs), tx)
+        return self._inserted_fast(jobs, tx)
 
     def close(self) -> None:
         """Close the client's own connection, if it has one. May be called again."""
@@ -155,17 +161,32 @@ class Client(JobAdministration):
         self, operation: Callable[..., Exchange[T]], jobs: list[NewJob], *tx: object
     ) -> T:
         """Through the middleware and the hooks; in a transaction of its own if no `tx` is given."""
-        announcements = self._announcements_tx if tx else self._announcements
 
         def insert(new: list[NewJob]) -> T:
             new = self._preparation.hooked(new)
-            with announcements.of(new) as queues:
-                exchange = operation(new, queues=queues, schema=self._schema)
-                if tx:
-                    return self._perform_tx(tx[0], exchange)
-                return self._perform(exchange, statements=statements(new))
+            return self._sent(operation, new, statements(new), *tx)
 
         return around(self._middleware, insert)(jobs)
+
+    def _inserted_fast(self, jobs: Sequence[JobArgs | InsertManyParams], *tx: object) -> int:
+        alike = None if self._middleware else self._preparation.alike(jobs)
+        if alike is None:
+            return self._inserted(insert_many_fast, self._preparation.jobs(jobs), *tx)
+        return self._sent(insert_alike, alike, len(alike), *tx)
+
+    def _sent(
+        self,
+        operation: Callable[..., Exchange[T]],
+        jobs: Sequence[New],
+        statements: int,
+        *tx: object,
+    ) -> T:
+        announcements = self._announcements_tx if tx else self._announcements
+        with announcements.of(jobs) as queues:
+            exchange = operation(jobs, queues=queues, schema=self._schema)
+            if tx:
+                return self._perform_tx(tx[0], exchange)
+            return self._perform(exchange, statements=statements)
 
     def _perform(self, exchange: Exchange[T], *, statements: int = 2) -> T:
         """Run an operation in a transaction of its own; when this returns it is committed.

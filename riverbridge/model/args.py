@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import cache, lru_cache, partial
 from typing import Any, Protocol, TypeAlias
@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from riverbridge.errors import InvalidJob
-from riverbridge.model.json_object import encoded_problem, object_problem
-from riverbridge.model.json_text import encode, encode_as_go, go_float, text_as_go
+from riverbridge.model.json_object import NESTING_MAX, encoded_problem, object_problem
+from riverbridge.model.json_text import encode, encode_as_go, encode_lines, go_float, text_as_go
 from riverbridge.model.names import kind_problem
 
 
@@ -74,8 +74,42 @@ def kind_and_json(args: object, *, as_go: bool = False) -> tuple[str, str]:
     return kind, text
 
 
+def kind_and_lines(args: Sequence[object]) -> tuple[str, str] | None:
+    """As `kind_and_json` for many at once, a line of JSON each, in half the time.
+
+    None where one of them has to be looked at by itself: they are not of one plain class and kind,
+    one has options of its own, is longer than a thousand characters, or is not fit for a job.
+    """
+    type_: Any = type(args[0])
+    kind = getattr(args[0], "kind", None)
+    if type(kind) is not str or _known_kind_problem(kind) is not None or not _plain(type_):
+        return None
+    for one in args:
+        if type(one) is not type_ or one.kind != kind or hasattr(one, "insert_opts"):  # type: ignore[attr-defined]
+            return None
+    try:
+        text = encode_lines(args)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    longest = max(map(len, text.split("\n")))
+    if not text.startswith("{") or "\\u0000" in text or longest > 2 * NESTING_MAX:
+        return None
+    return kind, text[:-1]
+
+
 Writer: TypeAlias = Callable[[Any], str]
 """Writes an instance of one class as JSON."""
+
+
+@cache
+def _plain(type_: type[Any]) -> bool:
+    """Whether all of what is of this class is written by `encode`, and nothing left out."""
+    if type_ is RawArgs or hasattr(type_, "to_json"):
+        return False
+    try:
+        return _writers(type_)[0] is encode  # type: ignore[arg-type]  # mypy: no hash
+    except InvalidJob:
+        return False
 
 
 @cache

@@ -7,6 +7,7 @@ means the same is good, as Postgres keeps no spelling of a `jsonb`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ import msgspec
 from riverbridge.model.json_object import NESTING_MAX
 
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _pack = msgspec.msgpack.Encoder().encode
 
 # A float in msgpack: its type, then its sign and an exponent of all ones.
@@ -39,6 +41,15 @@ def encode(value: object, *, leave_out: str | None = None) -> str:
             _as_go(msgspec.to_builtins(value, str_keys=True))
     except RecursionError:
         raise ValueError(f"is nested in more than {NESTING_MAX} levels") from None
+    return text
+
+
+def encode_lines(values: Sequence[object]) -> str:
+    """As `encode`, for many: a line each, in half the time; ends with a line's end."""
+    text = _encode_lines(values).decode()
+    if "null" in text and _may_hold_nan(values):
+        for value in values:
+            _as_go(msgspec.to_builtins(value, str_keys=True))
     return text
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from riverbridge.errors import InvalidJob
-from riverbridge.model.args import JobArgs, kind_and_json
+from riverbridge.model.args import JobArgs, kind_and_json, kind_and_lines
 from riverbridge.model.job import Job, JobState
 from riverbridge.model.json_object import encoded_problem, object_problem
 from riverbridge.model.json_text import encode
@@ -103,6 +103,41 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
     metadata: str
     unique_key: bytes | None = None
     unique_states: int | None = None
+
+
+class AlikeJobs(msgspec.Struct, frozen=True):
+    """Rows of one kind with the same options, none unique; `args` is a line of JSON for each."""
+
+    kind: str
+    args: str
+    max_attempts: int
+    priority: int
+    queue: str
+    state: JobState
+    scheduled_at: datetime | None
+    tags: tuple[str, ...]
+    metadata: str
+    count: int
+
+
+def alike_jobs(args: Sequence[object], *, defaults: InsertOpts | None = None) -> AlikeJobs | None:
+    """As `new_job` for each of `args`, in half the time; None where they have to be made singly."""
+    chosen = _RIVERS if defaults is None else _chosen(_merged(_NOTHING, defaults))
+    if chosen.unique is not None or (found := kind_and_lines(args)) is None:
+        return None
+    kind, lines = found
+    return AlikeJobs(
+        kind,
+        lines,
+        chosen.max_attempts,
+        chosen.priority,
+        chosen.queue,
+        chosen.state,
+        chosen.scheduled_at,
+        chosen.tags,
+        chosen.metadata,
+        len(args),
+    )
 
 
 def new_job(

@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import psycopg
@@ -21,7 +21,7 @@ from psycopg.rows import tuple_row
 
 from riverbridge.model.job import Job, JobState
 from riverbridge.model.json_object import read_object
-from riverbridge.model.options import InsertResult, NewJob
+from riverbridge.model.options import AlikeJobs, InsertResult, NewJob
 from riverbridge.sql import statement
 from riverbridge.store.exchange import Exchange, Query, Rows
 from riverbridge.store.rows import read_job
@@ -31,6 +31,10 @@ CHUNK = 1000
 
 CHUNK_BYTES = 16 << 20
 """About how long the args and metadata of one statement may be in all."""
+
+
+New: TypeAlias = NewJob | AlikeJobs
+"""What is inserted: one row, or many at once."""
 
 
 def chunks(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
@@ -45,7 +49,7 @@ def chunks(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
     yield jobs[start:]
 
 
-def to_announce(jobs: Sequence[NewJob]) -> list[str]:
+def to_announce(jobs: Sequence[New]) -> list[str]:
     """The queues with a job to work now; scheduled and pending jobs need no notification.
 
     A job that turns out to be a duplicate counts, too (contract 5.3).
@@ -109,6 +113,16 @@ def insert_many_fast(
     return inserted
 
 
+def insert_alike(
+    jobs: Sequence[AlikeJobs], *, queues: Sequence[str], schema: str | None = None
+) -> Exchange[int]:
+    """As `insert_many_fast`, by a statement for each of `jobs`."""
+    for some in jobs:
+        yield Query(_FAST[0], _of_alike(some, some.args, queues, schema), schema)
+        queues = ()
+    return sum(some.count for some in jobs)
+
+
 def statements(jobs: Sequence[NewJob]) -> int:
     """How many statements `jobs` are inserted by, at most."""
     return sum(1 for _ in chunks(jobs))
@@ -143,10 +157,13 @@ def _plain(
     alike, mixed = names
     options = [_options(job) for job in jobs]
     if options.count(options[0]) < len(options):
-        parameters = _of_options(options) | _of_all(jobs, queues, schema)
+        parameters = _of_options(options) | _of_all(_lines(jobs), queues, schema)
         return Query(mixed, parameters, schema)
-    job = jobs[0]
-    parameters = {
+    return Query(alike, _of_alike(jobs[0], _lines(jobs), queues, schema), schema)
+
+
+def _of_alike(job: New, lines: str, queues: Sequence[str], schema: str | None) -> dict[str, Any]:
+    return {
         "kind": job.kind,
         "max_attempts": job.max_attempts,
         "priority": job.priority,
@@ -155,15 +172,15 @@ def _plain(
         "scheduled_at": job.scheduled_at,
         "tags": ",".join(job.tags),
         "metadata": job.metadata,
+        **_of_all(lines, queues, schema),
     }
-    parameters |= _of_all(jobs, queues, schema)
-    return Query(alike, parameters, schema)
 
 
 def _keyed(name: str, jobs: Sequence[NewJob], queues: Sequence[str], schema: str | None) -> Query:
     """Of jobs of which some are unique."""
     keys = ",".join([b64encode(job.unique_key or b"").decode() for job in jobs])
-    parameters = _of_options([_options(job) for job in jobs]) | _of_all(jobs, queues, schema)
+    parameters = _of_options([_options(job) for job in jobs])
+    parameters |= _of_all(_lines(jobs), queues, schema)
     return Query(name, parameters | {"keys": keys}, schema)
 
 
@@ -174,13 +191,13 @@ def _of_options(options: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
     return {"options": ",".join(of_each), "distinct": _encode(distinct).decode()}
 
 
-def _of_all(jobs: Sequence[NewJob], queues: Sequence[str], schema: str | None) -> dict[str, Any]:
+def _of_all(lines: str, queues: Sequence[str], schema: str | None) -> dict[str, Any]:
+    return {"args": lines, "queues": _encode(queues).decode(), "schema": schema}
+
+
+def _lines(jobs: Sequence[NewJob]) -> str:
     # Between JSON's tokens a line's end is a space like others, and within them is none.
-    return {
-        "args": "\n".join([job.args.replace("\n", " ") for job in jobs]),
-        "queues": _encode(queues).decode(),
-        "schema": schema,
-    }
+    return "\n".join([job.args.replace("\n", " ") for job in jobs])
 
 
 def _results(jobs: Sequence[NewJob], rows: Rows) -> Iterator[InsertResult]:

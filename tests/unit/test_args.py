@@ -13,7 +13,7 @@ import pydantic
 import pytest
 
 from riverbridge import InsertOpts, InvalidJob, RawArgs, Unique, UniqueOpts
-from riverbridge.model.args import kind_and_json
+from riverbridge.model.args import kind_and_json, kind_and_lines
 from riverbridge.model.options import new_job
 
 BY_ARGS = InsertOpts(unique_opts=UniqueOpts(by_args=True))
@@ -196,3 +196,79 @@ def test_a_deep_or_endless_model_is_refused() -> None:
     for opts in (None, BY_ARGS):
         with pytest.raises(InvalidJob, match="args: Endless has no form in JSON"):
             new_job(Endless(value=value), opts)
+
+
+def of_each(args: list[Any]) -> tuple[str, list[str]]:
+    """What `kind_and_json` makes of them one by one."""
+    found = [kind_and_json(one) for one in args]
+    [kind] = {kind for kind, _ in found}
+    return kind, [text for _, text in found]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [Data(1, 2.5), Data(2, 1e300, "line\nbreak, é, 語, \u2028"), Data(3, -0.0, '"{[\\')],
+        [Struct(1), Struct(2**63, "x" * 900)],
+        [Data(1, None)],  # type: ignore[arg-type]
+    ],
+)
+def test_many_at_once_are_written_as_one_by_one(args: list[Any]) -> None:
+    found = kind_and_lines(args)
+    assert found is not None
+    kind, lines = found
+    assert (kind, lines.split("\n")) == of_each(args)
+
+
+class Nested(msgspec.Struct):
+    value: Any
+    kind: ClassVar[str] = "nested"
+
+
+class Row(msgspec.Struct, array_like=True):
+    id: int
+    kind: ClassVar[str] = "row"
+
+
+@dataclass
+class Chosen:
+    id: int
+    insert_opts: InsertOpts | None = None
+    kind: ClassVar[str] = "chosen"
+
+
+@dataclass
+class Named:
+    id: int
+    kind: str = "named"
+
+
+@dataclass
+class NoKind:
+    id: int
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [Data(1, 2.0), Data(2, float("nan"))],
+        [Data(1, 2.0), Struct(1)],
+        [Data(1, 2.0, "\x00")],
+        [Data(1, 2.0, "\ud800")],
+        [Data(1, 2.0, "x" * 1000)],
+        [Nested([[[1]] * 400]), Nested(object())],
+        [Row(1)],
+        [Chosen(1)],
+        [Named(1), Named(2)],
+        [NoKind(1)],
+        [RawArgs("raw", "{}")],
+        [Writes("{}")],
+        [WritesMarked(1)],
+        [Model()],
+        [Checked()],
+        [Data],
+        ["text"],
+    ],
+)
+def test_what_needs_a_look_of_its_own_is_not_written_at_once(args: list[Any]) -> None:
+    assert kind_and_lines(args) is None
