@@ -78,7 +78,8 @@ def insert_many(
             rows = yield _keyed("job/insert_unique", chunk, queues, schema)
             results.extend([InsertResult(read_job(text), skipped) for text, skipped in rows])
         else:
-            rows = yield _plain(_WITH_ROWS, chunk, queues, schema)
+            one = len(chunk) == 1 and not queues
+            rows = yield _plain(_ONE if one else _WITH_ROWS, chunk, queues, schema)
             results.extend(_results(chunk, rows))
         queues = ()
     if len(first) == len(jobs):
@@ -146,6 +147,7 @@ _options = attrgetter(*_Options.__struct_fields__)
 _encode = msgspec.json.Encoder().encode
 
 
+_ONE = "job/insert_one", "job/insert"
 _WITH_ROWS = "job/insert_alike", "job/insert"
 _FAST = "job/insert_alike_fast", "job/insert_fast"
 
