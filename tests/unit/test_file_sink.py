@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -84,29 +85,35 @@ def test_a_line_has_what_the_message_has() -> None:
     assert isinstance(line_of(Message("1", b"{}", key="\udc00")), Permanent)
 
 
-@pytest.fixture
-def limited() -> Iterator[Callable[[int], None]]:
-    """Lets files grow to so many bytes and no further, as a disk that is full at that point."""
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """Lets files grow to so many bytes and no further, as a disk that is full at that point.
+
+    It holds for the whole process: only for as long as the sink writes, as pytest's own output may
+    go to a file that is longer.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("fsync", [False, True])
 def test_a_line_that_did_not_fit_is_taken_away_again(
-    tmp_path: Path, make_sink: MakeSink, limited: Callable[[int], None], fsync: bool
+    tmp_path: Path, make_sink: MakeSink, fsync: bool
 ) -> None:
     path = tmp_path / "jobs"
     sink = make_sink(path, fsync=fsync)
     assert send(sink, b"1") == [Delivered()]
     size = path.stat().st_size
-    limited(size * 3 + 5)
-    outcomes = send(sink, b"2", b"3", b"4", b"5")
+    with limited(size * 3 + 5):
+        outcomes = send(sink, b"2", b"3", b"4", b"5")
     assert kinds(outcomes) == [Delivered, Delivered, Unreachable, Unreachable]
     assert isinstance(outcomes[2], Unreachable)
     assert str(path) in outcomes[2].error
     assert "too large" in outcomes[2].error
-    limited(size * 100)
     assert path.stat().st_size == size * 3
     assert send(sink, b"6") == [Delivered()]
     bodies = [line.rpartition(b":")[2] for line in path.read_bytes().splitlines()]
