@@ -10,7 +10,6 @@ import importlib.metadata
 import importlib.util
 from pathlib import Path
 
-from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -80,19 +79,10 @@ class Broker(Throwaway):
 def create_topic(
     bootstrap_servers: str, name: str, partitions: int = 1, within: float = 10.0
 ) -> None:
-    """Create topic `name` on any Kafka. Raises ServerFailed with the broker's reason.
-
-    One that has come into being meanwhile will do if it has as many partitions: librdkafka asks
-    again where an answer is late, and clients that wait for a topic may have it made.
-    """
+    """Create topic `name` on any Kafka. Raises ServerFailed with the broker's reason."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
     topic = NewTopic(name, num_partitions=partitions, replication_factor=1)
     try:
         admin.create_topics([topic], operation_timeout=within)[name].result(within)
     except Exception as error:
-        exists = isinstance(error, KafkaException) and (
-            error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
-        )
-        if exists and len(admin.list_topics(name, within).topics[name].partitions) == partitions:
-            return
         raise ServerFailed(f"topic {name!r} was not created: {error}") from error

@@ -31,6 +31,7 @@ _CLOSED = (
     "security.protocol is not its own)"
 )
 _UNVERIFIED = "certificate verify failed"
+_AUTHORITIES = "ssl.ca.location"
 _VERIFY = "or its certificate is not for the host name in this address"
 _LINGER = 1.0
 """Seconds a producer that is being closed waits for the answers to what it has already sent."""
@@ -83,6 +84,8 @@ class Health:
         # Told as _SSL, or as _TRANSPORT where a write meets it before the handshake does.
         unverified = _UNVERIFIED in text
         if unverified:
+            if _AUTHORITIES not in text:
+                text = f"{text}: verify that {_AUTHORITIES} is correctly configured"
             text = f"{text}, {_VERIFY}"
         if error.fatal():
             self.fatal = self.last_error = text

@@ -132,10 +132,14 @@ def trusting(authority: Authority, protocol: str = "SSL") -> dict[str, Value]:
 
 
 def refusal(outcomes: list[Outcome]) -> str:
-    """The reason, when all three messages got the same and it was the configuration."""
-    [outcome] = set(outcomes)
-    assert isinstance(outcome, Misconfigured), outcome
-    return outcome.error
+    """The reason, when it was the configuration for all three messages.
+
+    A refusal may end the producer; what it had not sent by then is released, which spends no
+    attempt either.
+    """
+    [refused] = {outcome for outcome in outcomes if not isinstance(outcome, Unreachable)}
+    assert isinstance(refused, Misconfigured), refused
+    return refused.error
 
 
 SCRAM = "SCRAM-SHA-256"

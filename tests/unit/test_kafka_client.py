@@ -18,6 +18,7 @@ def test_a_refused_certificate_is_a_fault_whatever_code_tells_it() -> None:
     for code in (KafkaError._SSL, KafkaError._TRANSPORT):
         fault = told(KafkaError(code, f"ssl://localhost:9093: {VERIFY}")).fault
         assert fault is not None
+        assert "ssl.ca.location" in fault
         assert "host name" in fault
 
 
