@@ -64,6 +64,7 @@ PARALLEL = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test: unit ## All tests: first those without a server, then the others
 	$(BIN)/python -m pytest $(PARALLEL) -m "($(SERVERS)) and not slow" tests $(ARGS)
+	$(BIN)/python -m pytest -q -m "$(SERVERS)" tests/conformance -k nothing_is_left
 
 test-slow: $(DEV) ## The tests that take minutes each: outages, long histories, soak
 	$(BIN)/python -m pytest -m slow tests $(ARGS)
