@@ -56,7 +56,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     unique_states: list[JobState] | None = None
 
 
-class ClaimedJob(msgspec.Struct, frozen=True):
+class ClaimedJob(msgspec.Struct, frozen=True, gc=False):
     """The columns a lane reads at the claim, in the statement's order.
 
     `args` and `metadata` are Postgres' own text of the jsonb and are not parsed: numbers, key order

@@ -7,7 +7,6 @@ listener and leader: at most lanes + 3.
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import threading
 import time
@@ -21,6 +20,7 @@ from riverbridge.engine.identity import VERSION, client_id, crashed_before, proc
 from riverbridge.engine.lane import Limits
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
+from riverbridge.service.process import spare_collector
 from riverbridge.service.wiring import (
     kept,
     make_feeds,
@@ -233,10 +233,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         bridge = Bridge(settings, stop)
     except Stopped:
         return
-    # A batch makes thousands of objects and no cycles; looking for some every 700 of them costs a
-    # twentieth of the CPU time of a busy bridge. What exists by now stays.
-    gc.freeze()
-    gc.set_threshold(50_000)
+    spare_collector()
     bridge.start()
     try:
         while not stop.wait(1.0):

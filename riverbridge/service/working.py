@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import logging
 import sys
@@ -15,6 +14,7 @@ from riverbridge.console.probes import Server, application
 from riverbridge.engine.identity import VERSION
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError, WorkerError
+from riverbridge.service.process import tune_worker
 from riverbridge.service.wiring import kept, serve_metrics
 from riverbridge.settings import Settings
 from riverbridge.worker.executor import QueueConfig
@@ -148,7 +148,7 @@ def work(
     process = WorkerProcess(settings, workers, queues)
     try:
         process.start(stop)
-        gc.freeze()
+        tune_worker()
         stop.wait()
     finally:
         ended = process.stop()
