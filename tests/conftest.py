@@ -52,6 +52,7 @@ _MARKERS = {
     "own_kafka": "kafka",
     "kafka_mock": "kafka",
     "real_kafka": "real_kafka",
+    "debezium": "debezium",
     "sqs": "sqs",
     "own_sqs": "sqs",
     "sqs_stub": "sqs",

@@ -13,6 +13,7 @@ from riverbridge.embedded.broker import find_tansu
 from riverbridge.embedded.postgres import find_postgres, postgres_version
 from riverbridge.embedded.sqs import locked_version
 from riverbridge.errors import RiverbridgeError
+from tests.support.debezium import debezium_version
 from tests.support.parts import postgres_majors, required
 from tests.support.real_kafka import kafka_version
 
@@ -23,6 +24,7 @@ def lines() -> list[str]:
         f"postgres: {_say(_postgres)}",
         f"kafka: {_say(_kafka)}; mock: librdkafka {confluent_kafka.libversion()[0]}",
         f"real_kafka: Apache Kafka {kafka_version()} (needs Java and, the first time, Maven)",
+        f"debezium: Debezium {debezium_version()} (needs the same)",
         f"sqs: {_say(_sqs)}",
         f"required parts: {_say(lambda: ', '.join(sorted(required())) or 'none')}",
     ]

@@ -13,7 +13,7 @@ from riverbridge.errors import ConfigurationError, PartMissing
 PEERS = ("pgqueuer", "oban", "procrastinate")
 """Queues that the work bench compares with."""
 
-PARTS = ("postgres", "kafka", "real_kafka", "sqs", "go", "browser", "deploy", *PEERS)
+PARTS = ("postgres", "kafka", "real_kafka", "debezium", "sqs", "go", "browser", "deploy", *PEERS)
 
 
 def required() -> frozenset[str]:
@@ -58,9 +58,9 @@ def majors_for(folder: str, file: str) -> list[int]:
         return majors
     # These two are about what the server does by itself: its time limits, and its end.
     timing = {"test_freeze.py", "test_postgres.py"}
-    # And these are about drivers, words, a screen and processes, whatever the server.
+    # And these are about drivers, words, a screen, Debezium and processes, whatever the server.
     outside = {"test_connections.py", "test_administration_ways.py", "test_client_refusals.py"}
-    if file in outside | {"test_river_ui.py", "test_soak.py"}:
+    if file in outside | {"test_river_ui.py", "test_soak.py", "test_debezium.py"}:
         return majors[:1]
     return majors if folder in SERVER_TESTS or file in timing else majors[:1]
 

@@ -7,12 +7,10 @@ topic, signing in, and TLS.
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -25,7 +23,8 @@ from confluent_kafka.admin import AdminClient
 
 from riverbridge.embedded.broker import create_topic
 from riverbridge.embedded.process import LOOPBACK, ChildProcess, free_port, plain_environment
-from riverbridge.errors import PartMissing, ServerFailed
+from riverbridge.errors import ServerFailed
+from tests.support.jars import fetched, java
 
 _POM = Path(__file__).parent / "kafka" / "pom.xml"
 _PROPERTIES = """\
@@ -58,37 +57,8 @@ def kafka_version() -> str:
 
 
 def find_jars() -> Path:
-    """The directory with Kafka's jars, fetched with Maven on first use (43 MB, about 20 s).
-
-    Raises PartMissing without Java, or where the jars are not there and Maven cannot get them.
-    """
-    if shutil.which("java") is None:
-        raise PartMissing("Apache Kafka needs Java 17. To get it: apt-get install default-jre")
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    cache = (Path(given) if given.startswith("/") else Path.home() / ".cache") / "riverbridge"
-    digest = hashlib.sha256(_POM.read_bytes()).hexdigest()[:8]
-    jars = cache / f"kafka-{kafka_version()}-{digest}"
-    if jars.exists():
-        return jars
-    if shutil.which("mvn") is None:
-        raise PartMissing("Apache Kafka's jars come by Maven. To get it: apt-get install maven")
-    print(f"riverbridge tests: fetching Apache Kafka {kafka_version()}", file=sys.stderr)
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="making-", dir=cache) as scratch:
-        made = Path(scratch) / "jars"
-        command = [
-            "mvn", "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies",
-            f"-DoutputDirectory={made}", "-DincludeScope=runtime",
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-        if done.returncode != 0 or not any(made.glob("kafka_*.jar")):
-            raise PartMissing(f"Maven did not get Apache Kafka's jars: {done.stdout[-1500:]}")
-        try:
-            made.rename(jars)
-        except OSError:
-            if not jars.exists():  # else another process was faster
-                raise
-    return jars
+    """The directory with Kafka's jars (43 MB, about 20 s on first use). Raises PartMissing."""
+    return fetched("Apache Kafka", kafka_version(), _POM)
 
 
 class RealKafka:
@@ -195,11 +165,7 @@ class RealKafka:
 
     def java(self, main: str, *arguments: str) -> list[str]:
         """The command that runs a class, or a file of Java source, with Kafka's own classes."""
-        return [
-            "java", "-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{self.jars}/*",
-            main, *arguments,
-        ]  # fmt: skip
+        return java(self.jars, main, *arguments)
 
     def _answers(self) -> bool:
         try:
