@@ -115,7 +115,8 @@ class Connection:
                 self._http.connect()
             except ssl.SSLCertVerificationError as error:
                 self._http.close()
-                raise NotTrusted(f"the certificate is not trusted: {error.reason}") from error
+                why = error.verify_message
+                raise NotTrusted(f"the certificate is not trusted: {why}") from error
             except (OSError, UnicodeError) as error:
                 self._http.close()
                 raise NotSent(_reason(error)) from error

@@ -32,7 +32,7 @@ _CLOSED = (
 )
 _UNVERIFIED = "certificate verify failed"
 _AUTHORITIES = "ssl.ca.location"
-_VERIFY = "or its certificate is not for the host name in this address"
+_VERIFY = "or its certificate has expired or is not for the host name in this address"
 _LINGER = 1.0
 """Seconds a producer that is being closed waits for the answers to what it has already sent."""
 

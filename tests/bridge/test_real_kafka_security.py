@@ -36,7 +36,7 @@ pytestmark = pytest.mark.real_kafka
 SHORT = 1.5
 """Seconds, the delivery timeout where nothing gets through."""
 SECRET = "s3cret-of-the-test"
-LISTENERS = {"LOGIN": "SASL_PLAINTEXT", "TLS": "SSL", "BOTH": "SASL_SSL"}
+LISTENERS = {"LOGIN": "SASL_PLAINTEXT", "TLS": "SSL", "BOTH": "SASL_SSL", "PAST": "SSL"}
 MODULES = "org.apache.kafka.common.security"
 
 
@@ -49,9 +49,13 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Authority
 
 @pytest.fixture(scope="module")
 def secure(authorities: Mapping[str, Authority]) -> Iterator[RealKafka]:
-    """Certified for 127.0.0.1 only. Who signs in may write if named alice or pat."""
+    """Certified for 127.0.0.1 only, the listener PAST until yesterday.
+
+    Who signs in may write if named alice or pat.
+    """
     scram = f"{MODULES}.scram.ScramLoginModule required;"
     plain = f'{MODULES}.plain.PlainLoginModule required user_pat="{SECRET}";'
+    past = authorities["ours"].issue("past", "IP:127.0.0.1", expired=True)
     with part("real_kafka"):
         broker = RealKafka(
             listeners=LISTENERS,
@@ -63,6 +67,8 @@ def secure(authorities: Mapping[str, Authority]) -> Iterator[RealKafka]:
                 "listener.name.both.plain.sasl.jaas.config": plain,
                 "ssl.keystore.type": "PEM",
                 "ssl.keystore.location": str(authorities["ours"].issue("broker", "IP:127.0.0.1")),
+                "listener.name.past.ssl.keystore.type": "PEM",
+                "listener.name.past.ssl.keystore.location": str(past),
                 "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
                 "super.users": "User:ANONYMOUS;User:alice;User:pat",
             },
@@ -213,7 +219,9 @@ def test_rights_that_are_missing_are_named_and_taken_up(
     eventually(lambda: send() == [Delivered()] * 3)
 
 
-@pytest.mark.parametrize("fault", ["unknown authority", "system's authorities", "other host"])
+@pytest.mark.parametrize(
+    "fault", ["unknown authority", "system's authorities", "other host", "expired"]
+)
 def test_a_certificate_that_proves_nothing_is_refused(
     secure: RealKafka, topic: str, authorities: dict[str, Authority], attempt: Callable[..., Try],
     fault: str,
@@ -226,16 +234,19 @@ def test_a_certificate_that_proves_nothing_is_refused(
             trusting(authorities["ours"]) | {"broker.address.family": "v4"},
             "localhost",
         ),
+        "expired": (trusting(authorities["ours"]), "127.0.0.1"),
     }[fault]
-    error = refusal(attempt("TLS", config, host)())
+    listener = "PAST" if fault == "expired" else "TLS"
+    error = refusal(attempt(listener, config, host)())
     assert "certificate verify failed" in error
+    assert "expired" in error
     assert "ssl.ca.location" in error
     assert "host name" in error
-    assert secure.servers("TLS", host) in error
+    assert secure.servers(listener, host) in error
     assert secure.records(topic) == 0
 
 
-@pytest.mark.parametrize("listener", LISTENERS)
+@pytest.mark.parametrize("listener", ["LOGIN", "TLS", "BOTH"])
 def test_an_unprotected_client_gets_no_answer_and_a_hint(
     secure: RealKafka, topic: str, attempt: Callable[..., Try], listener: str
 ) -> None:

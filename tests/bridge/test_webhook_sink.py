@@ -434,6 +434,14 @@ class TestTls:
         assert "localhost" in got.error
         assert other.got == []
 
+    def test_an_expired_certificate(self, make_sink: MakeSink, authority: Authority) -> None:
+        past = Receiver(serving(authority, "past", "DNS:localhost", expired=True))
+        (got,) = send(make_sink(past.url, ca_file=str(authority.ca)), messages(past))
+        past.close()
+        assert isinstance(got, Misconfigured)
+        assert "expired" in got.error
+        assert past.got == []
+
     def test_an_old_tls(self, make_sink: MakeSink, authority: Authority) -> None:
         context = serving(authority, "localhost", "DNS:localhost")
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
@@ -546,7 +554,9 @@ def test_from_the_table_to_the_receiver_and_back(database: Database, receiver: R
     standardwebhooks.Webhook(SECRET).verify(got.body.decode(), named)
 
 
-def serving(authority: Authority, name: str, alternative: str) -> ssl.SSLContext:
+def serving(
+    authority: Authority, name: str, alternative: str, *, expired: bool = False
+) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority.issue(name, alternative))
+    context.load_cert_chain(authority.issue(name, alternative, expired=expired))
     return context

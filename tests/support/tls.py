@@ -13,26 +13,38 @@ class Authority:
         self._directory = directory
         self.ca, self._key = self._make("ca", "CA:TRUE")
 
-    def issue(self, name: str, alternative: str) -> Path:
+    def issue(self, name: str, alternative: str, *, expired: bool = False) -> Path:
         """A PEM file with a new key and its certificate, as Kafka's PEM key store takes it.
 
         alternative: the subjectAltName, such as `IP:127.0.0.1` or `DNS:kafka.example`.
+        expired: it ended a day ago.
         """
         signed = ("-CA", str(self.ca), "-CAkey", str(self._key))
-        names = ("-addext", f"subjectAltName={alternative}")
-        certificate, key = self._make(name, "CA:FALSE", *signed, *names)
+        names = ["-addext", f"subjectAltName={alternative}"]
+        if expired:
+            # `req` makes none that has ended, and `x509` signs only what was signed by itself.
+            names += ["-addext", "authorityKeyIdentifier=none"]
+            certificate, key = self._make(name, "CA:FALSE", *names)
+            of = ("-in", str(certificate), "-out", str(certificate))
+            _openssl("x509", *of, *signed, "-days", "-1")
+        else:
+            certificate, key = self._make(name, "CA:FALSE", *signed, *names)
         both = self._directory / f"{name}.store.pem"
         both.write_text(key.read_text() + certificate.read_text())
         return both
 
     def _make(self, name: str, constraint: str, *more: str) -> tuple[Path, Path]:
         certificate, key = self._directory / f"{name}.pem", self._directory / f"{name}.key"
-        command = [
-            "openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
+        _openssl(
+            "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
             "ec_paramgen_curve:prime256v1", "-days", "2", "-subj", f"/CN=riverbridge tests {name}",
             "-addext", f"basicConstraints=critical,{constraint}",
             "-keyout", str(key), "-out", str(certificate), *more,
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-        assert done.returncode == 0, f"openssl: {done.stderr}"
+        )  # fmt: skip
         return certificate, key
+
+
+def _openssl(*arguments: str) -> None:
+    command = ["openssl", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, f"openssl: {done.stderr}"
