@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -193,9 +194,26 @@ def test_receipts_say_where_it_went(mock: MockKafka) -> None:
 
 
 def test_retriable_errors_are_repeated_without_duplicates(mock: MockKafka, sink: KafkaSink) -> None:
-    mock.push_errors(PRODUCE, 7, 19, 6, -195)
+    mock.push_errors(PRODUCE, 7, 19, 6, 20, -195)
     assert kinds(deliver(sink, messages(200))) == {"Delivered": 200}
-    assert len({r.value() for r in read(mock.bootstrap_servers, TOPIC, 200)}) == 200
+    assert_in_order(read(mock.bootstrap_servers, TOPIC, 200), 200)
+
+
+def test_leaders_that_move_cost_nothing(mock: MockKafka, sink: KafkaSink) -> None:
+    for n in range(6):
+        for partition in range(4):
+            mock.set_leader(TOPIC, partition, 1 + (partition + n) % 3)
+        assert kinds(deliver(sink, messages(100, first=100 * n))) == {"Delivered": 100}
+    assert_in_order(read(mock.bootstrap_servers, TOPIC, 600), 600)
+
+
+def assert_in_order(records: list[Record], count: int) -> None:
+    """Each of `messages(count)` came once, those of a key in their order."""
+    by_key: dict[str | bytes | None, list[int]] = {}
+    for record in records:
+        by_key.setdefault(record.key(), []).append(json.loads(record.value() or b"")["n"])
+    assert sorted(n for found in by_key.values() for n in found) == list(range(count))
+    assert all(found == sorted(found) for found in by_key.values())
 
 
 def test_several_threads_get_their_own_answers(mock: MockKafka, sink: KafkaSink) -> None:
@@ -217,16 +235,19 @@ def test_several_threads_get_their_own_answers(mock: MockKafka, sink: KafkaSink)
     read(mock.bootstrap_servers, TOPIC, 8 * 99)
 
 
-def test_too_large_for_the_broker_is_permanent_for_that_one_only(mock: MockKafka) -> None:
-    """Brokers refuse whole batches: the first 10 is for the batch, the second for one message."""
+@pytest.mark.parametrize(("code", "says"), [(10, "too large"), (87, "record")])
+def test_what_the_broker_refuses_is_permanent_for_that_one_only(
+    mock: MockKafka, code: int, says: str
+) -> None:
+    """Brokers refuse whole batches: the first code is for the batch, the next for one message."""
     sink = KafkaSink(bootstrap_servers=mock.bootstrap_servers, config={"linger.ms": 200})
     try:
         sent = [Message(id=str(i), body=b"x", destination=TOPIC, key="one") for i in range(50)]
         assert kinds(deliver(sink, sent[:1])) == {"Delivered": 1}
-        mock.push_errors(PRODUCE, 10, 10)
+        mock.push_errors(PRODUCE, code, code)
         refused = [o for o in deliver(sink, sent) if not isinstance(o, Delivered)]
         assert [type(o) for o in refused] == [Permanent]
-        assert "too large" in str(refused[0])
+        assert says in str(refused[0])
         assert TOPIC in str(refused[0])
         read(mock.bootstrap_servers, TOPIC, 50)
     finally:

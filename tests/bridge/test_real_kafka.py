@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from confluent_kafka import Message as Record
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from riverbridge.model.outcome import Delivered, Misconfigured, Outcome, Permanent
 from riverbridge.sinks.base import Message
@@ -116,15 +116,9 @@ def test_keys_go_where_javas_producer_sends_them(
     keys = ["", " ", "21", "foobar", "a" * 10_000, "ключ", "日本語", "🚢" * 300, "a\0b"]
     keys += [f"customer-{n}" for n in range(91)] + [f"{n}-ж" * (n % 7 + 1) for n in range(100)]
     assert len(keys) == 200
-    lines = b"".join(base64.b64encode(key.encode()) + b"\n" for key in keys)
-    done = subprocess.run(
-        real_kafka.java(str(PARTITION_JAVA), str(PARTITIONS)),
-        input=lines, capture_output=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode()
-    said = [tuple(map(int, line.split())) for line in done.stdout.decode().splitlines()]
-    assert said[2][1] == -973932308  # the hash of "21" in Kafka's own tests
-    partitions = {key.encode(): where for key, (where, _) in zip(keys, said, strict=True)}
+    said = javas_choice(real_kafka, keys, PARTITIONS)
+    assert said[b"21"][1] == -973932308  # the hash of "21" in Kafka's own tests
+    partitions = {key: where for key, (where, _) in said.items()}
     sent = [Message(id=str(n), body=b"x", destination=topic, key=k) for n, k in enumerate(keys)]
     sent += [Message(id="none", body=b"none", destination=topic)] * 3
     assert deliver(make_sink(), sent) == [Delivered()] * 203
@@ -132,6 +126,18 @@ def test_keys_go_where_javas_producer_sends_them(
     assert {r.key(): r.partition() for r in found if r.key() is not None} == partitions
     assert set(partitions.values()) == set(range(PARTITIONS))
     assert [r.value() for r in found if r.key() is None] == [b"none"] * 3
+
+
+def javas_choice(kafka: RealKafka, keys: list[str], partitions: int) -> dict[bytes, list[int]]:
+    """The partition of each key and its hash, as Java's producer has them."""
+    lines = b"".join(base64.b64encode(key.encode()) + b"\n" for key in keys)
+    done = subprocess.run(
+        kafka.java(str(PARTITION_JAVA), str(partitions)),
+        input=lines, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    said = [[int(number) for number in line.split()] for line in done.stdout.decode().splitlines()]
+    return {key.encode(): pair for key, pair in zip(keys, said, strict=True)}
 
 
 def test_a_missing_topic_is_misconfigured_and_served_once_it_is_there(
@@ -151,6 +157,45 @@ def test_a_missing_topic_is_misconfigured_and_served_once_it_is_there(
     eventually(lambda: deliver(sink, sent) == [Delivered()] * 4)
     print(f"a new topic was served {time.monotonic() - start:.2f} s after it was made")
     read(real_kafka, missing, 3, partitions=1)
+
+
+def test_a_topic_that_is_deleted_is_misconfigured_until_it_is_made_again(
+    real_kafka: RealKafka, topic: str, make_sink: Callable[..., KafkaSink]
+) -> None:
+    admin = AdminClient({"bootstrap.servers": real_kafka.bootstrap_servers})
+    sent = [Message(id=str(n), body=b"%d" % n, destination=topic, key=str(n)) for n in range(20)]
+    sink = make_sink()
+    assert deliver(sink, sent) == [Delivered()] * 20
+    admin.delete_topics([topic])[topic].result(10)
+    eventually(lambda: set(map(type, deliver(sink, sent))) == {Misconfigured}, 20)
+    real_kafka.create_topic(topic, PARTITIONS)
+    eventually(lambda: deliver(sink, sent) == [Delivered()] * 20)
+
+
+def test_partitions_that_are_added_are_used_as_java_would(
+    real_kafka: RealKafka, topic: str, make_sink: Callable[..., KafkaSink]
+) -> None:
+    """And nothing is refused meanwhile. That keys move then is Kafka's own doing."""
+    more = PARTITIONS + 2
+    keys = [f"customer-{n}" for n in range(100)]
+    sink = make_sink(topic_metadata_refresh_interval_ms=200)
+
+    def send(body: bytes) -> None:
+        sent = [Message(id=key, body=body, destination=topic, key=key) for key in keys]
+        assert deliver(sink, sent) == [Delivered()] * 100
+
+    def seen() -> bool:
+        send(b"between")
+        return real_kafka.records(topic, more) > real_kafka.records(topic, PARTITIONS)
+
+    send(b"before")
+    admin = AdminClient({"bootstrap.servers": real_kafka.bootstrap_servers})
+    admin.create_partitions([NewPartitions(topic, more)])[topic].result(10)
+    eventually(seen, every=0.1)
+    send(b"after")
+    found = read(real_kafka, topic, real_kafka.records(topic, more), more)
+    after = {record.key(): record.partition() for record in found if record.value() == b"after"}
+    assert after == {k: where for k, (where, _) in javas_choice(real_kafka, keys, more).items()}
 
 
 def test_only_what_is_too_large_for_the_topic_is_refused(

@@ -1,4 +1,4 @@
-"""The brokers are gone for a while, under load: nothing is discarded, and delivery goes on soon."""
+"""The brokers are gone or slow, under load: nothing is discarded, and delivery goes on soon."""
 
 from __future__ import annotations
 
@@ -56,18 +56,20 @@ def _load(scene: Scene) -> Iterator[Load]:
         load.stop()
 
 
+def kafka(servers: str) -> dict[str, str]:
+    """Settings of a sink for the topic `events`."""
+    return {
+        "RIVERBRIDGE_SINKS__EVENTS__TYPE": "kafka",
+        "RIVERBRIDGE_SINKS__EVENTS__BOOTSTRAP_SERVERS": servers,
+        "RIVERBRIDGE_SINKS__EVENTS__TOPIC": "events",
+        "RIVERBRIDGE_SINKS__EVENTS__ENVELOPE": "raw",
+    }
+
+
 def _outage(
     scene: Scene, servers: str, down: Callable[[], None], up: Callable[[], None], seconds: float
 ) -> None:
-    process = scene.launch(
-        "one",
-        {
-            "RIVERBRIDGE_SINKS__EVENTS__TYPE": "kafka",
-            "RIVERBRIDGE_SINKS__EVENTS__BOOTSTRAP_SERVERS": servers,
-            "RIVERBRIDGE_SINKS__EVENTS__TOPIC": "events",
-            "RIVERBRIDGE_SINKS__EVENTS__ENVELOPE": "raw",
-        },
-    ).until_serving()
+    process = scene.launch("one", kafka(servers)).until_serving()
 
     def completed() -> int:
         return scene.states().get("completed", 0)
@@ -105,6 +107,24 @@ def test_an_outage_of_the_brokers_discards_nothing(scene: Scene, kafka_mock: Moc
 def test_a_frozen_broker_discards_nothing(scene: Scene, own_kafka: Broker) -> None:
     own_kafka.create_topic("events")
     _outage(scene, own_kafka.bootstrap_servers, own_kafka.pause, own_kafka.resume, 15)
+
+
+def test_a_slow_broker_gets_each_job_once(scene: Scene, kafka_mock: MockKafka) -> None:
+    """It answers later than a lane may hold its transaction: the jobs are leased meanwhile."""
+    kafka_mock.create_topic("events")
+    settings = kafka(kafka_mock.bootstrap_servers)
+    scene.launch("one", settings).until_serving()
+    scene.until({"completed": len(first := scene.insert(1, max_attempts=1))})
+    kafka_mock.set_rtt(1500)
+    ids = first + scene.insert(500, max_attempts=1)
+    eventually(lambda: scene.states().get("running", 0) > 0)
+    scene.until({"completed": 501}, 30)
+    attempts = scene.connection.execute(
+        "SELECT DISTINCT attempt, coalesce(array_length(errors, 1), 0) FROM river_job"
+    ).fetchall()
+    assert attempts == [(1, 0)]
+    kafka_mock.set_rtt(0)
+    assert arrived(kafka_mock.bootstrap_servers, "events", ids) == dict.fromkeys(ids, 1)
 
 
 @pytest.mark.slow
