@@ -45,8 +45,8 @@ def make(stub: AwsStub) -> Iterator[Make]:
     sinks: list[AwsSink] = []
 
     def make(kind: Callable[..., AwsSink], **more: Any) -> AwsSink:
-        keys = Credentials("test", "test")
-        sink = kind(region="us-east-1", endpoint_url=stub.url, credentials=keys, **more)
+        keys = {"credentials": Credentials("test", "test")}
+        sink = kind(region="us-east-1", endpoint_url=stub.url, **(keys | more))
         sinks.append(sink)
         return sink
 
@@ -145,6 +145,8 @@ class TestRequests:
             (403, "AccessDeniedException"),
             (403, "SignatureDoesNotMatch"),
             (403, "AuthorizationError"),
+            (403, "RequestTimeTooSkewed"),
+            (400, "InvalidSignatureException"),
             (404, "NotFound"),
             (400, "ResourceNotFoundException"),
         ],
@@ -157,6 +159,29 @@ class TestRequests:
         assert kinds(outcomes) == ["Misconfigured"] * 12
         assert len(stub.requests) == 1
         assert code.removesuffix("Exception") in str(outcomes[0])
+
+    @pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
+    def test_expired_credentials_are_read_again(
+        self,
+        stub: AwsStub,
+        make: Make,
+        service: Service,
+        code: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OLD")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        sink = make(service.make, credentials=None)
+
+        def expired(request: dict[str, Any]) -> Any:
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", "NEW")
+            return service.refusal(403, code)
+
+        stub.turns.append(expired)
+        stub.turns.append(lambda request: service.reply(request, {}))
+        assert kinds(send(sink, messages(1))) == ["Delivered"]
+        used = [head["Authorization"].split("Credential=")[1][:3] for head in stub.heads]
+        assert used == ["OLD", "NEW"]
 
     def test_in_parts_to_find_the_bad_one(
         self, stub: AwsStub, make: Make, service: Service

@@ -6,7 +6,6 @@ import json
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 import uuid
@@ -40,6 +39,7 @@ from tests.bridge.aws_server import (
     taken,
 )
 from tests.support.given import GivenSqs
+from tests.support.tls import Authority
 
 KEYS = Credentials("test", "test")
 MakeSink = Callable[..., SqsSink]
@@ -321,17 +321,27 @@ class TestRequests:
         used = [head["Authorization"].split("Credential=")[1][:3] for head in stub.heads]
         assert used == ["OLD", "NEW"]
 
-    def test_no_credentials_at_all(
-        self, stub: AwsStub, make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("metadata", ["off", "down", "mute"])
+    def test_no_credentials_until_there_are_some(
+        self, stub: AwsStub, make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch, metadata: str
     ) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
         monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        (outcome,) = send(make_sink(f"{stub.url}/1/q", credentials=None), messages(1))
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", str(metadata == "off").lower())
+        with socket.create_server(("127.0.0.1", 0)) as service:
+            where = f"http://127.0.0.1:{service.getsockname()[1]}"
+            monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", where)
+            if metadata == "down":
+                service.close()
+            sink = make_sink(f"{stub.url}/1/q", credentials=None)
+            (outcome,) = send(sink, messages(1))
         assert isinstance(outcome, Misconfigured)
         assert "no AWS credentials" in outcome.error
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "NEW")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        assert kinds(send(sink, messages(1))) == ["Delivered"]
 
     @pytest.mark.parametrize(
         "reply",
@@ -385,27 +395,39 @@ class TestRequests:
 class TestTls:
     @pytest.fixture
     def secure(self, tmp_path: Path) -> Iterator[tuple[AwsStub, Path]]:
-        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-        command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
-        command += " -addext subjectAltName=DNS:localhost"
-        subprocess.run(
-            [*command.split(), "-keyout", key, "-out", certificate],
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
+        yield from self.serving(tmp_path)
+
+    @pytest.fixture
+    def past(self, tmp_path: Path) -> Iterator[tuple[AwsStub, Path]]:
+        yield from self.serving(tmp_path, expired=True)
+
+    def serving(self, home: Path, *, expired: bool = False) -> Iterator[tuple[AwsStub, Path]]:
+        """A stub that is certified as localhost, and the file of who certified it."""
+        authority = Authority(home)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(authority.issue("sqs", "DNS:localhost", expired=expired))
         server = AwsStub(context)
-        yield server, certificate
+        yield server, authority.ca
         server.close()
+
+    def test_an_expired_certificate_gets_nothing(
+        self,
+        past: tuple[AwsStub, Path],
+        make_sink: MakeSink,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(past[1]))
+        (outcome,) = send(make_sink(f"{past[0].url}/1/q"), messages(1))
+        assert isinstance(outcome, Misconfigured)
+        assert "expired" in outcome.error
+        assert past[0].requests == []
 
     def test_a_certificate_nobody_signed_gets_nothing(
         self, secure: tuple[AwsStub, Path], make_sink: MakeSink
     ) -> None:
         (outcome,) = send(make_sink(f"{secure[0].url}/1/q"), messages(1))
         assert isinstance(outcome, Misconfigured)
-        assert "certificate" in outcome.error
+        assert "certificate is not trusted: unable to get local issuer" in outcome.error
         assert secure[0].requests == []
 
     def test_the_configured_bundle_is_trusted_for_the_right_host_only(
