@@ -12,6 +12,7 @@
     │   ├── JobRunning        a job that is being worked, and so cannot be deleted
     │   └── JobConflict       a job that cannot become available: another has its unique key
     ├── QueueNotFound         no queue has the name
+    ├── ReplayError           a replay that is not there, is over, or is run by somebody else
     ├── WorkerError           job functions registered, or a job used, in a way that cannot work
     ├── TemplateError         a template that cannot be parsed, or a job it cannot be rendered for
     ├── PartMissing           the demo or a test needs a server that this machine does not have
@@ -98,6 +99,10 @@ class QueueNotFound(RiverbridgeError, LookupError):
     def __init__(self, message: str, *, name: str | None = None) -> None:
         super().__init__(message)
         self.name = name
+
+
+class ReplayError(RiverbridgeError):
+    """A replay that is not there, is over, or is being run by somebody else."""
 
 
 class WorkerError(RiverbridgeError):

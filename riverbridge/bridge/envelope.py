@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
@@ -12,7 +13,7 @@ from riverbridge.bridge.template import Template, field
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Cancelled
-from riverbridge.sinks.base import Message, headers_problem
+from riverbridge.sinks.base import REPLAY, Message, headers_problem
 
 EnvelopeKind = Literal["cloudevents", "cloudevents-structured", "debezium", "job", "raw"]
 """`cloudevents`: CloudEvents 1.0, binary mode, attributes as `ce_…` headers;
@@ -27,6 +28,8 @@ _TRACE = tuple((name, field("metadata", name)) for name in ("traceparent", "trac
 _given_id = field("metadata", "event_id")
 _tombstone = field("metadata", "tombstone")
 _expires_at = field("metadata", "expires_at")
+_replay = field("metadata", "riverbridge:replay")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _encode = msgspec.json.Encoder().encode
 _instant = msgspec.json.Decoder(datetime)
 
@@ -84,6 +87,8 @@ class Envelope:
                 # One that no header can carry is worth less than the job: it stays behind.
                 if (value := read(job)) and value.isprintable()
             )
+        if '"riverbridge:replay"' in job.metadata and (number := _replayed(job)):
+            headers += ((REPLAY, number),)
         if self._headers:
             headers += tuple(
                 (name, _header(template.render(job), f"header {name}"))
@@ -156,6 +161,15 @@ def expired(job: ClaimedJob) -> Cancelled | None:
     if instant > datetime.now(UTC):
         return None
     return Cancelled(f"not delivered: it expired at {text}")
+
+
+def _replayed(job: ClaimedJob) -> str | None:
+    """How often the job was replayed, if it was; what is no such number is taken for none."""
+    try:
+        number = _replay(job)
+    except TemplateError:
+        return None
+    return number if number and _NUMBER.fullmatch(number) else None
 
 
 def _row(job: ClaimedJob) -> bytes:

@@ -15,6 +15,7 @@ _COMMANDS = {
     "insert": ("riverbridge.cli.insert", "Insert a job."),
     "jobs": ("riverbridge.cli.jobs", "Look at jobs; cancel, retry and delete them."),
     "queues": ("riverbridge.cli.queues", "Look at queues, pause them and let them go on."),
+    "replay": ("riverbridge.cli.replay", "Deliver finished jobs once more."),
     "config": ("riverbridge.cli.config", "Print the settings in force, and all that is wrong."),
     "bench": ("riverbridge.cli.bench", "Measure the bridge on this machine."),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 import psycopg
 
 from riverbridge.cli.database import database_options, faults, options, required
+from riverbridge.cli.instants import DURATION, duration
 from riverbridge.cli.job_options import metadata_object
 from riverbridge.client.adapters.own import STATEMENT_LIMIT
 from riverbridge.client.client import Client
@@ -22,9 +22,6 @@ from riverbridge.model.unique import UniqueOpts
 from riverbridge.store.dsn import connect
 from riverbridge.store.insert import database_now
 from riverbridge.store.limits import cut_after
-
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)", re.ASCII)
-_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 _job_options = options(
     click.option("--queue", help="Default: default."),
@@ -108,7 +105,7 @@ def _unique(given: dict[str, Any]) -> UniqueOpts:
     period = given.pop("unique_by_period")
     opts = UniqueOpts(
         by_args=paths or by_args,
-        by_period=None if period is None else _duration("--unique-by-period", period),
+        by_period=None if period is None else duration("--unique-by-period", period),
         by_queue=given.pop("unique_by_queue"),
         by_state=given.pop("states") or None,
         exclude_kind=given.pop("unique_exclude_kind"),
@@ -116,13 +113,6 @@ def _unique(given: dict[str, Any]) -> UniqueOpts:
     if opts.exclude_kind and opts.is_empty:
         raise click.UsageError("--unique-exclude-kind goes with another --unique option")
     return opts
-
-
-def _duration(option: str, text: str) -> timedelta:
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise click.UsageError(f"{option}: {text!r} is no duration such as 15m (ms, s, m, h or d)")
-    return timedelta(**{_UNITS[found.group(2)]: float(found.group(1))})
 
 
 def _standard_input() -> str:
@@ -136,8 +126,8 @@ def _when(text: str | None) -> tuple[datetime | None, timedelta | None]:
     """The instant, or how long from now."""
     if text is None:
         return None, None
-    if text.startswith("+") and _DURATION.fullmatch(text, 1):
-        return None, _duration("scheduled_at", text[1:])
+    if text.startswith("+") and DURATION.fullmatch(text, 1):
+        return None, duration("scheduled_at", text[1:])
     try:
         return msgspec.convert(text, datetime), None
     except msgspec.ValidationError:

@@ -12,6 +12,7 @@ import msgspec
 
 from riverbridge.model.job import Job, JobState
 from riverbridge.model.queue import Queue
+from riverbridge.model.replay import Replay
 
 _UNLIMITED = 100_000
 """Columns of what is no terminal: nothing is cut off."""
@@ -87,6 +88,43 @@ def show_queues(queues: Iterable[Queue]) -> None:
             for queue in queues
         ],
     )
+
+
+def show_replays(replays: Iterable[Replay]) -> None:
+    """Print a table of replays."""
+    _table(
+        ("id", "state", "jobs", "done", "skipped", "sink", "started at", "by"),
+        [
+            (
+                str(replay.id),
+                _going(replay),
+                str(replay.total),
+                str(replay.done),
+                str(replay.skipped),
+                replay.plan.sink or "all",
+                moment(replay.started_at),
+                replay.started_by,
+            )
+            for replay in replays
+        ],
+    )
+
+
+def show_replay(replay: Replay) -> None:
+    """Print how far a replay has come."""
+    left = replay.total - replay.done - replay.skipped
+    line = f"replay {replay.id} {_going(replay)}: {replay.done} of {replay.total} done"
+    if replay.skipped:
+        line += f", {replay.skipped} skipped"
+    if replay.state == "finished" and left > 0:
+        line += f", {left} gone or changed meanwhile"
+    click.echo(line)
+
+
+def _going(replay: Replay) -> str:
+    if replay.state == "open":
+        return "stopped" if replay.runner is None else "running"
+    return replay.state
 
 
 def _begun(job: Job) -> datetime | None:

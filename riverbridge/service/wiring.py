@@ -16,6 +16,7 @@ from riverbridge.bridge.route import Route, Unmatched
 from riverbridge.bridge.template import Template
 from riverbridge.engine.batch import Feed
 from riverbridge.model.globs import to_like
+from riverbridge.model.replay import ReplayRoute
 from riverbridge.model.retry import ExponentialRetry, FixedRetry, RetryPolicy, RiverRetry
 from riverbridge.settings import Route as RouteSettings
 from riverbridge.settings import Settings, load
@@ -97,6 +98,21 @@ def _unmatched(settings: Settings, name: str, queue: str, retry: RetryPolicy) ->
         for kind in route.kinds
     }
     return Feed(name, queue, Unmatched(), retry, kinds=tuple(sorted(taken)), taken=False)
+
+
+def replay_routes(settings: Settings) -> list[ReplayRoute]:
+    """What a replay needs to know of each route."""
+    return [
+        ReplayRoute(
+            name,
+            queues=route.queues,
+            kinds=route.kinds,
+            sinks=route.sinks,
+            key=route.key,
+            deletes=route.on_success == "delete",
+        )
+        for name, route in settings.routes.items()
+    ]
 
 
 def source_name(connection: Connection, settings: Settings) -> str:

@@ -15,13 +15,11 @@ from collections.abc import Iterable
 import msgspec
 
 from riverbridge.model.outcome import Permanent
-from riverbridge.sinks.base import Message, headers_object
+from riverbridge.sinks.base import REPLAY, Message, headers_object
 
 MAX_ATTRIBUTES = 10
 OVERFLOW = "headers"
 """The attribute that carries, as one JSON object, the headers that could not be attributes."""
-REPLAY = "riverbridge-replay"
-"""The header of a replayed message: its number joins the deduplication id, else AWS drops it."""
 
 # Outside XML 1.0's characters.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -159,6 +157,7 @@ def _group(key: str | None, place: Place) -> str:
 def _deduplication(message: Message, place: Place) -> str:
     if not message.id:
         raise _Refused(f"the message has no id, which a FIFO {place.noun} deduplicates by")
+    # Without the number AWS would take a replay soon after the first delivery for a repeat.
     replay = next((value for name, value in message.headers if name == REPLAY and value), None)
     wanted = message.id if replay is None else f"{message.id};replay={replay}"
     if _ID.match(wanted):

@@ -20,6 +20,9 @@ HEADER_COUNT = 64
 HEADER_BYTES = 16 * 1024
 """The most that a message carries: headers, and bytes of their names and values."""
 
+REPLAY = "riverbridge-replay"
+"""The header of a replayed message, a number from 1 on. The id is that of the first delivery."""
+
 
 class Message(msgspec.Struct, frozen=True):
     """One rendered job, ready for the wire.

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from botocore.credentials import Credentials
 
+from riverbridge.bridge.envelope import Envelope
 from riverbridge.embedded.sqs import SqsServer
 from riverbridge.model.outcome import (
     Delivered,
@@ -39,6 +41,7 @@ from tests.bridge.aws_server import (
     taken,
 )
 from tests.support.given import GivenSqs
+from tests.support.jobs import job
 from tests.support.tls import Authority
 
 KEYS = Credentials("test", "test")
@@ -132,6 +135,22 @@ class TestServer:
             values = {k: v["StringValue"] for k, v in message["MessageAttributes"].items()}
             rest = json.loads(values.pop("headers"))
             assert {**values, **rest} == dict(headers)
+
+    def test_a_replay_is_not_swallowed_by_fifo_deduplication(
+        self, sqs: SqsServer | GivenSqs, queue: Callable[..., str], make_sink: MakeSink
+    ) -> None:
+        """At once after the first delivery; each replay is deduplicated by itself."""
+        url = queue(fifo=True)
+        sink = make_sink(url)
+        for metadata in ("{}", '{"riverbridge:replay": 1}', '{"riverbridge:replay": 2}'):
+            rendered = Envelope("raw", source="here").render(job(metadata=metadata))
+            message = msgspec.structs.replace(rendered, key="k")
+            assert send(sink, [message, message]) == [Delivered()] * 2
+        got = received(sqs.client(), url, 3)
+        attributes = [found["MessageAttributes"] for found in got]
+        assert {found["event-id"]["StringValue"] for found in attributes} == {"here:1"}
+        replays = [found.get("riverbridge-replay", {}).get("StringValue") for found in attributes]
+        assert replays == [None, "1", "2"]
 
     def test_500_in_groups_keep_their_order(
         self, sqs: SqsServer | GivenSqs, queue: Callable[..., str], make_sink: MakeSink

@@ -11,7 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from riverbridge.cli.migrate import migrate
+from riverbridge.sql.migrations import BRIDGE, migrations
 from tests.support.database import Database
+
+OURS = [f"{one.version:03} {one.name}" for one in migrations(BRIDGE)]
 
 
 @pytest.fixture
@@ -41,10 +44,10 @@ def refused(code: int, dsn: str | None, *args: str) -> str:
 def test_up_runs_both_lines_then_nothing(dsn: str) -> None:
     assert good(dsn, "up", "--dry-run") == [
         *(f"migration {version:03} [up] [DRY RUN]" for version in range(1, 8)),
-        *(f"migration {version:03} [up] [DRY RUN]" for version in range(1, 3)),
+        *(f"migration {version:03} [up] [DRY RUN]" for version in range(1, len(OURS) + 1)),
     ]
     lines = good(dsn, "up")
-    assert len(lines) == 9
+    assert len(lines) == 7 + len(OURS)
     width = len("notification outbox sqlite jsonb and sql cleanup")
     six = re.escape("applied migration 006 [up] " + "bulk unique".ljust(width))
     assert re.fullmatch(six + r" \[[0-9]+\.[0-9]{2}m?s\]", lines[5])
@@ -64,7 +67,7 @@ def test_a_target_or_steps_mean_main_only(dsn: str) -> None:
     lines = good(dsn, "up", "--max-steps", "3")
     assert len(lines) == 3
     assert lines[-1] == "no more migrations to apply"
-    assert good(dsn, "list", "--line", "riverbridge") == ["001 bridge tables", "002 periodic jobs"]
+    assert good(dsn, "list", "--line", "riverbridge") == OURS
 
 
 def test_show_sql_prints_what_runs(dsn: str) -> None:
@@ -84,7 +87,7 @@ def test_list_marks_the_current_version(dsn: str) -> None:
     ]
     both = good(dsn, "list")
     assert both[0] == "main"
-    assert both[-3:] == ["riverbridge", "001 bridge tables", "002 periodic jobs"]
+    assert both[-len(OURS) - 1 :] == ["riverbridge", *OURS]
 
 
 def test_list_as_json(dsn: str) -> None:
@@ -92,7 +95,7 @@ def test_list_as_json(dsn: str) -> None:
     listed = json.loads("\n".join(good(dsn, "list", "--json")))
     assert [(row["line"], row["version"]) for row in listed if row["current"]] == [
         ("main", 7),
-        ("riverbridge", 2),
+        ("riverbridge", len(OURS)),
     ]
     assert all(row["applied"] and row["shipped"] for row in listed)
 
@@ -101,7 +104,8 @@ def test_validate_says_what_is_missing(dsn: str) -> None:
     good(dsn, "up", "--target-version", "5")
     error = refused(1, dsn, "validate")
     assert "line main: Unapplied migrations: [6 7]" in error
-    assert "line riverbridge: Unapplied migrations: [1 2]" in error
+    numbers = " ".join(str(one + 1) for one in range(len(OURS)))
+    assert f"line riverbridge: Unapplied migrations: [{numbers}]" in error
     good(dsn, "up")
     assert good(dsn, "validate") == []
 
@@ -112,7 +116,7 @@ def test_down_needs_our_line_gone_first(dsn: str) -> None:
     command = re.search(r"run first: riverbridge migrate (.*)", error)
     assert command is not None
     # The command it names does the job, as it stands.
-    assert len(good(dsn, *command[1].split())) == 2
+    assert len(good(dsn, *command[1].split())) == len(OURS)
     assert len(good(dsn, "down", "--target-version", "-1")) == 7
     assert good(dsn, "down") == ["no migrations to apply"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,39 @@ VALUES: dict[str, object] = {
     "silence": 8.0,
     "id": "riverbridge_me",
 }
+REPLAY: dict[str, object] = {
+    "id": 1,
+    "ids": None,
+    "states": ["completed", "discarded", "cancelled"],
+    "kinds": ["order.%"],
+    "queues": None,
+    "from_id": None,
+    "to_id": None,
+    "created_from": None,
+    "created_before": None,
+    "finalized_from": None,
+    "finalized_before": None,
+    "error": "pipe",
+    "tags": None,
+    "metadata": None,
+    "args": None,
+    "route_names": ["r", "r"],
+    "route_queues": ["q", "q"],
+    "route_kinds": ["order.%", "%.placed"],
+    "sinks_of": ["r"],
+    "delivered": ["[]"],
+    "after_id": 10,
+    "last_id": ROWS,
+    "walk": 10_000,
+    "limit": 500,
+    "runner": "me",
+    "rate": None,
+    "silence": 10.0,
+}
 HOT = {
     "job/claim", "job/complete", "job/delete", "job/settle", "job/lease", "job/settle_leased",
     "job/still_leased", "job/orphans", "queue/unmatched", "queue/strangers", "process/forget",
-    "job/stuck", "job/rescue",
+    "job/stuck", "job/rescue", "replay/look", "replay/jobs", "replay/lock", "replay/move",
 }  # fmt: skip
 
 
@@ -87,6 +116,10 @@ def values(path: str, connection: psycopg.Connection[Any]) -> dict[str, object]:
     now = connection.execute("SELECT now()").fetchone()
     assert now is not None
     given = VALUES | {"claimed_at": [now[0]] * 3, "attempted_at": [now[0]] * 3}
+    if path.startswith("replay/"):
+        given |= REPLAY | {"started_at": now[0]}
+        if path != "replay/look":
+            given["ids"] = list(range(1000, 1500))
     if path.startswith("process/"):
         given["ids"] = ["riverbridge_dead"]
     return given
@@ -151,3 +184,36 @@ def test_a_claim_goes_down_the_fetching_index_by_its_floor(
     for column in ("state", "queue", "priority", "scheduled_at >=", "scheduled_at <= now()"):
         assert column in scan["Index Cond"]
     assert not [node for node in nodes(plan("job/claim", full)) if node["Node Type"] == "Sort"]
+
+
+def test_a_replay_reads_by_id_and_stops_at_its_limit(
+    full: psycopg.Connection[tuple[Any, ...]],
+) -> None:
+    """In order without sorting: where most rows match, few are read for a batch."""
+    found = list(nodes(plan("replay/look", full)))
+    scans = [node for node in found if node.get("Relation Name") == "river_job"]
+    assert {scan["Index Name"] for scan in scans} == {"river_job_pkey"}
+    assert not [node for node in found if node["Node Type"] in ("Sort", "Hash")]
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "index"),
+    [
+        ({"ids": [5, 7, 11]}, "river_job_pkey"),
+        ({"finalized_from": timedelta(minutes=5)}, "river_job_state_and_finalized_at_index"),
+        ({"args": '{"a": 1}'}, "river_job_args_index"),
+        ({"metadata": '{"a": 1}'}, "river_job_metadata_index"),
+    ],
+    ids=["ids", "finalized", "args", "metadata"],
+)
+def test_a_narrow_replay_is_counted_by_an_index(
+    full: psycopg.Connection[tuple[Any, ...]], narrowed: dict[str, Any], index: str
+) -> None:
+    given = values("replay/count", full) | {"ids": None, "error": None, "kinds": None} | narrowed
+    if isinstance(ago := given["finalized_from"], timedelta):
+        started_at = given["started_at"]
+        assert isinstance(started_at, datetime)
+        given["finalized_from"] = started_at - ago
+    row = full.execute(b"EXPLAIN (FORMAT JSON) " + statement("replay/count"), given).fetchone()
+    assert row is not None
+    assert index in {node.get("Index Name") for node in nodes(row[0][0]["Plan"])}

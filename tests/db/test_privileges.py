@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
 from psycopg import errors, sql
 
+from riverbridge.bridge.replay import Replayer
 from riverbridge.client.client import Client
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.args import RawArgs
 from riverbridge.model.options import InsertOpts
 from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry
+from riverbridge.model.replay import ReplayFilter, ReplayRoute, plan_replay
 from riverbridge.model.unique import UniqueOpts
 from riverbridge.sinks.base import Message
 from tests.support.bridge import ScriptedSink, running_bridge
@@ -26,6 +29,7 @@ DENIED = "permission denied"
 BRIDGE, UPKEEP, INSERT = grants("bridge"), grants("upkeep"), grants("insert")
 UNIQUE = grants("unique")
 ADMINISTRATION = grants("administration")
+REPLAY = grants("replay")
 
 
 @pytest.fixture
@@ -227,3 +231,30 @@ def test_each_grant_for_looking_after_jobs_is_needed(role: Role, without: str) -
     role.grant([statement for statement in ADMINISTRATION if statement != without])
     with pytest.raises((errors.InsufficientPrivilege, errors.UndefinedTable)):
         look_after(role)
+
+
+def replay(role: Role) -> None:
+    """A replay from its start to its end, and one that is cancelled."""
+    put(role.owner, "k", state="completed", finalized_at="2020-01-01Z")
+    plan = plan_replay(ReplayFilter(), [ReplayRoute("r", ("outbox",), ("*",), ("s",))])
+    with role.database.connect() as connection:
+        replayer = Replayer(connection, None, name="me")
+        preview = replayer.preview(plan)
+        [step] = replayer.run(replayer.start(plan, preview).id, threading.Event())
+        assert step.replay.done == 1
+        assert step.skips == []
+        replayer.cancel(replayer.start(plan, preview).id)
+        assert len(replayer.list(10)) == 2
+
+
+def test_the_grants_for_replaying_are_enough(role: Role) -> None:
+    role.grant(REPLAY)
+    replay(role)
+
+
+@pytest.mark.parametrize("without", REPLAY)
+def test_each_grant_for_replaying_is_needed(role: Role, without: str) -> None:
+    role.grant([statement for statement in REPLAY if statement != without])
+    denied = errors.InsufficientPrivilege, errors.UndefinedTable, AssertionError
+    with pytest.raises(denied):
+        replay(role)

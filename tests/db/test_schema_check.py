@@ -9,12 +9,14 @@ import psycopg
 import pytest
 
 from riverbridge.errors import ConfigurationError, SchemaError
-from riverbridge.sql.migrations import BRIDGE
+from riverbridge.sql.migrations import BRIDGE, migrations
 from riverbridge.store.migrate import Migrator
 from riverbridge.store.schema_check import check_schema
 from tests.support.database import Database, new_name
 
 Connection = psycopg.Connection[Any]
+
+OURS = migrations(BRIDGE)[-1].version
 
 
 @pytest.fixture
@@ -53,20 +55,21 @@ def test_version_8_is_served_and_9_is_too_new(dsn: str, conn: Connection) -> Non
     check_schema(conn, None)
     conn.execute("INSERT INTO river_migration (line, version) VALUES ('main', 9)")
     message = refusal(conn)
-    assert "newer than this release knows (found: main 009, riverbridge 002" in message
-    assert "needed: main 006 to 008, riverbridge 002" in message
+    assert f"newer than this release knows (found: main 009, riverbridge {OURS:03}" in message
+    assert f"needed: main 006 to 008, riverbridge {OURS:03}" in message
 
 
 def test_a_newer_line_of_ours_is_refused(dsn: str, conn: Connection) -> None:
     both(dsn)
-    conn.execute("INSERT INTO river_migration (line, version) VALUES ('riverbridge', 3)")
-    assert "found: main 007, riverbridge 003" in refusal(conn)
+    newer = "INSERT INTO river_migration (line, version) VALUES ('riverbridge', %s)"
+    conn.execute(newer, (OURS + 1,))
+    assert f"found: main 007, riverbridge {OURS + 1:03}" in refusal(conn)
 
 
 def test_an_old_main_line_is_refused(dsn: str, conn: Connection) -> None:
     both(dsn, main=5)
     message = refusal(conn)
-    assert "found: main 005, riverbridge 002; needed: main 006 to 008" in message
+    assert f"found: main 005, riverbridge {OURS:03}; needed: main 006 to 008" in message
     assert message.endswith("run: riverbridge migrate up")
 
 

@@ -29,6 +29,7 @@ RELATIONS = {
     "river_client_queue",
     "river_notification",
     "riverbridge_periodic_job",
+    "riverbridge_replay",
     "riverbridge_process",
     "riverbridge_route",
 }
