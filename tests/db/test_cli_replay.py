@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -48,12 +51,20 @@ def look(tables: Database) -> Iterator[psycopg.Connection[Any]]:
 
 def run(database: Database, *args: object, answer: str = "", **env: str) -> Result:
     given = environment(database, SETTINGS | env)
-    # An absent .env and riverbridge.toml: the tests' directory is the repository's.
     result = CliRunner().invoke(
         main, ["replay", *(str(arg) for arg in args)], input=answer, env=given
     )
     assert "Traceback" not in result.output
     return result
+
+
+def all_of(terminal: int) -> str:
+    """What was written to a terminal whose other side is closed."""
+    text = b""
+    with contextlib.suppress(OSError), open(terminal, "rb", buffering=0) as reader:
+        while piece := reader.read(4096):
+            text += piece
+    return text.decode()
 
 
 def available(look: psycopg.Connection[Any]) -> list[int]:
@@ -156,23 +167,30 @@ def test_wrong_settings_and_missing_tables_are_78(
 def test_a_signal_stops_it_resumable(
     tables: Database, look: psycopg.Connection[Any], tmp_path: Path, number: signal.Signals
 ) -> None:
+    """On a terminal, where a bar shows how far it is."""
     fill(look, 100, **DONE)
     code = "from riverbridge.cli import main; main()"
+    terminal, side = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-c", code, "replay", "--all", "--yes", "--rate", "20"],
+        [sys.executable, "-c", code, "replay", "--all", "--yes", "--rate", "50"],
         env=plain_environment(
-            PYTHONPATH=str(Path(__file__).parents[2]), **environment(tables, SETTINGS)
+            TERM="xterm",
+            PYTHONPATH=str(Path(__file__).parents[2]),
+            **environment(tables, SETTINGS),
         ),
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=side, text=True,
     ) as process:  # fmt: skip
+        os.close(side)
         eventually(lambda: len(available(look)) >= 20, within=30)
         os.kill(process.pid, number)
-        out, err = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=30)
+    shown = all_of(terminal)
     assert process.returncode == 1
     half = len(available(look))
     assert 20 <= half < 100
     assert out.splitlines()[-1] == f"replay 1 stopped: {half} of 100 done"
-    assert err == "stopped; go on with: riverbridge replay resume 1\n"
+    assert "stopped; go on with: riverbridge replay resume 1" in shown
+    assert re.search(r"[0-9]+/100", shown)
     assert "stopped" in run(tables, "list").stdout
     again = run(tables, "resume", "1", "--rate", "100000")
     assert again.exit_code == 0, again.output
