@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 import click
+import psycopg
 
 from riverbridge.bridge.replay import Preview, Replayer
 from riverbridge.cli.database import FAILED, faults, options
@@ -226,20 +227,28 @@ def _run(replayer: Replayer, began: Replay, as_json: bool, rate: float | None = 
     if not (began.total == 0 and began.state == "finished"):
         if not as_json:
             click.echo(f"replay {began.id}: {_some(began.total)}")
-        with _stopping() as stop, _progress(began) as show:
-            for step in replayer.run(began.id, stop, rate=rate):
-                now = step.replay
-                for skip in step.skips:
-                    click.echo(f"skipped: job {skip.job_id}: {skip.reason}", err=True)
-                show(now)
+        try:
+            with _stopping() as stop, _progress(began) as show:
+                for step in replayer.run(began.id, stop, rate=rate):
+                    now = step.replay
+                    for skip in step.skips:
+                        click.echo(f"skipped: job {skip.job_id}: {skip.reason}", err=True)
+                    show(now)
+        except psycopg.Error:
+            click.echo(_go_on(began), err=True)
+            raise
     if now.state == "open":
         now = replayer.get(now.id)  # it has no runner any more
     _show_end(now, as_json)
     if now.state == "open":
-        click.echo(f"stopped; go on with: riverbridge replay resume {now.id}", err=True)
+        click.echo(_go_on(now), err=True)
         raise click.exceptions.Exit(FAILED)
     if now.skipped:
         raise click.exceptions.Exit(FAILED)
+
+
+def _go_on(replay: Replay) -> str:
+    return f"stopped; go on with: riverbridge replay resume {replay.id}"
 
 
 def _show_end(replay: Replay, as_json: bool) -> None:

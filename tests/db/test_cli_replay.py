@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from riverbridge.bridge.replay import BATCH
 from riverbridge.cli import main
 from riverbridge.embedded.process import plain_environment
 from tests.support.bridge import environment
@@ -198,6 +199,32 @@ def test_a_signal_stops_it_resumable(
     assert len(available(look)) == 100
     over = run(tables, "resume", "1")
     assert (over.exit_code, "is finished" in over.stderr) == (1, True)
+
+
+def test_a_lost_connection_is_said_and_leaves_it_resumable(
+    tables: Database, look: psycopg.Connection[Any]
+) -> None:
+    """In the second batch, by a trigger."""
+    fill(look, BATCH + 1, **DONE)
+    look.execute(
+        "CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN"
+        f" IF NEW.id > {BATCH} THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;"
+        " RETURN NEW; END'".encode()
+    )
+    look.execute(
+        "CREATE TRIGGER guard BEFORE UPDATE ON river_job FOR EACH ROW EXECUTE FUNCTION guard()"
+    )
+    failed = run(tables, "--all", "--yes")
+    assert failed.exit_code == 1
+    assert "stopped; go on with: riverbridge replay resume 1" in failed.stderr
+    assert "error: database: " in failed.stderr
+    assert len(available(look)) == BATCH
+    look.execute("DROP FUNCTION guard() CASCADE")
+    too_soon = run(tables, "resume", "1")
+    assert (too_soon.exit_code, "is being run by" in too_soon.stderr) == (1, True)
+    look.execute("UPDATE riverbridge_replay SET beat_at = beat_at - interval '10 s'")
+    assert run(tables, "resume", "1").exit_code == 0
+    assert len(available(look)) == BATCH + 1
 
 
 def test_a_replay_that_others_cancelled(tables: Database, look: psycopg.Connection[Any]) -> None:
