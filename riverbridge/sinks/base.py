@@ -58,6 +58,19 @@ class Sink(Protocol):
         ...
 
 
+_skim = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def is_json(body: bytes) -> bool:
+    """Whether `body` is one value of JSON. What is nested too deep to be read from here is not."""
+    try:
+        body.decode()  # msgspec takes any bytes within a text
+        _skim(body)
+    except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
 def headers_object(headers: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
     """The headers as a JSON object has them: a name that comes twice has the list of its values."""
     found: dict[str, str | list[str]] = {}

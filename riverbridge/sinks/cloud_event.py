@@ -6,9 +6,9 @@ from base64 import b64encode
 
 import msgspec
 
-from riverbridge.sinks.base import Message
+from riverbridge.sinks.base import Message, is_json
 
-_skim = msgspec.json.Decoder(msgspec.Raw).decode
+_encode = msgspec.json.Encoder().encode
 
 
 def structured(message: Message) -> bytes:
@@ -18,23 +18,13 @@ def structured(message: Message) -> bytes:
     other is `data_base64`; a tombstone has neither. Raises UnicodeEncodeError for a header that
     UTF-8 cannot carry.
     """
-    attributes = {
+    event: dict[str, str | msgspec.Raw] = {
         "datacontenttype" if name == "content-type" else name.removeprefix("ce_"): value
         for name, value in message.headers
     }
-    if message.body is not None and not _is_json(message.body):
-        attributes["data_base64"] = b64encode(message.body).decode()
-    event = msgspec.json.encode(attributes)
-    if message.body is None or "data_base64" in attributes:
-        return event
-    comma = b"," if attributes else b""
-    return b'%b%b"data":%b}' % (event[:-1], comma, message.body)
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        body.decode()
-        _skim(body)
-    except (UnicodeDecodeError, msgspec.MsgspecError):
-        return False
-    return True
+    if message.body is not None:
+        if is_json(message.body):
+            event["data"] = msgspec.Raw(message.body)
+        else:
+            event["data_base64"] = b64encode(message.body).decode()
+    return _encode(event)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from riverbridge.model.outcome import Permanent
-from riverbridge.sinks.base import Message, headers_object
+from riverbridge.sinks.base import Message, headers_object, is_json
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
@@ -46,9 +46,4 @@ def _is_value(body: bytes) -> bool:
     """Whether `body` is JSON that stands in a line as it is, without a byte more or less."""
     if b"\n" in body or b"\r" in body or body[:1].isspace() or body[-1:].isspace():
         return False
-    try:
-        body.decode()
-        msgspec.json.decode(body, type=Raw)
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        return False
-    return True
+    return is_json(body)

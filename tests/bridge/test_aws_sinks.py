@@ -364,7 +364,9 @@ class TestMessages:
         )
         assert len(record["PartitionKey"]) == 64
 
-    @pytest.mark.parametrize("body", [b"", b"text", b"{} {}", b'"\xff"', bytes(range(256))])
+    @pytest.mark.parametrize(
+        "body", [b"", b"text", b"{} {}", b'"\xff"', bytes(range(256)), b"[" * 5000 + b"]" * 5000]
+    )
     def test_what_is_no_json_is_in_a_cloud_event_all_the_same(self, body: bytes) -> None:
         event = json.loads(structured(Message("1", body, headers=(("ce_id", "1"),))))
         assert base64.b64decode(event.pop("data_base64")) == body
