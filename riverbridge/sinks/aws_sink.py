@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from riverbridge.sinks.aws_batch import Entry, Line
 from riverbridge.sinks.aws_http import Connection
 from riverbridge.sinks.aws_send import Health, Sender
 from riverbridge.sinks.base import Message
+from riverbridge.sinks.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +39,13 @@ class AwsSink:
     def __init__(self, api: Api, access: Access, *, delivery_timeout: float, threads: int) -> None:
         _validate(delivery_timeout, threads)
         self._api = api
-        self._access = access
         self._timeout = delivery_timeout
         self._health = Health(delivery_timeout / 2)
-        self._closing = threading.Event()
-        self._sender = Sender(api, access.signer, self._health, self._closing)
         self._most = threads
-        self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
-        self._connections: list[Connection] = []
-        self._work: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._calls: set[_Call] = set()
+        self._threads: Threads[_Call, Connection] = Threads(
+            "aws-sink", threads, access.connection, self._turn
+        )
+        self._sender = Sender(api, access.signer, self._health, self._threads.closing)
 
     def deliver(self, messages: Sequence[Message], deadline: float) -> Sequence[Outcome]:
         """Send `messages`; one outcome each, in order, at most 0.2 s after `deadline`."""
@@ -67,67 +63,32 @@ class AwsSink:
                 outcomes[index] = made
         line = self._api.line(entries, limit)
         call = _Call(self._api, outcomes, line, len(entries), deadline, self._health, self._most)
-        if entries and self._start(call):
-            call.done.wait(max(0.0, deadline - time.monotonic()) + GRACE)
-        with self._lock:
-            self._calls.discard(call)
-        return call.finish(self._closing.is_set())
+        if entries:
+            seconds = max(0.0, deadline - time.monotonic()) + GRACE
+            self._threads.serve(call, call.turns(), seconds)
+        return call.finish(self._threads.closing.is_set())
 
     def close(self) -> None:
         """End requests under way, threads and connections. Calls under way return soon."""
-        with self._lock:
-            if self._closing.is_set():
-                return
-            self._closing.set()
-            threads, connections, calls = self._threads, self._connections, set(self._calls)
         asking = self._api.close()
-        for call in calls:
-            call.done.set()
-        for connection in connections:
-            connection.abort()
-        for _ in threads:
-            self._work.put(None)
         until = time.monotonic() + 1.0
-        for thread in [*threads, asking] if asking else threads:
-            thread.join(max(0.0, until - time.monotonic()))
+        self._threads.close()
+        if asking:
+            asking.join(max(0.0, until - time.monotonic()))
 
-    def _start(self, call: _Call) -> bool:
-        """Put threads on `call`, starting those still missing. False if the sink is closed."""
-        wanted = call.turns()
-        with self._lock:
-            if self._closing.is_set():
-                return False
-            self._calls.add(call)
-            while len(self._threads) < wanted:
-                connection = self._access.connection()
-                thread = threading.Thread(
-                    target=self._run, args=(connection,), name="aws-sink", daemon=True
-                )
-                self._connections.append(connection)
-                self._threads.append(thread)
-                thread.start()
-        for _ in range(wanted):
-            self._work.put(call)
-        return True
-
-    def _run(self, connection: Connection) -> None:
-        """One sending thread: a request of one call, then of the next that has some."""
+    def _turn(self, connection: Connection, call: _Call) -> int:
+        """One request of `call`, if it has any; how many more could go now."""
+        entries = call.take(connection)
+        if not entries:
+            return 0
         try:
-            while (call := self._work.get()) is not None and not self._closing.is_set():
-                entries = call.take(connection)
-                if not entries:
-                    continue
-                try:
-                    outcomes = self._sender.send(connection, entries, call.deadline)
-                except Exception as error:
-                    service = self._api.service
-                    log.exception("%s sink: a request failed in a way it must not", service)
-                    fault = f"the {service} sink failed: {type(error).__name__}"
-                    outcomes = [self._health.silence(fault, ambiguous=True)] * len(entries)
-                for _ in range(call.report(connection, entries, outcomes)):
-                    self._work.put(call)
-        finally:
-            connection.close()
+            outcomes = self._sender.send(connection, entries, call.deadline)
+        except Exception as error:
+            service = self._api.service
+            log.exception("%s sink: a request failed in a way it must not", service)
+            fault = f"the {service} sink failed: {type(error).__name__}"
+            outcomes = [self._health.silence(fault, ambiguous=True)] * len(entries)
+        return call.report(connection, entries, outcomes)
 
 
 class _Call:

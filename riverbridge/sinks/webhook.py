@@ -7,7 +7,6 @@ by it. Many requests are under way at once, so nothing is promised about their o
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections import deque
@@ -24,6 +23,7 @@ from riverbridge.model.outcome import (
     Unreachable,
 )
 from riverbridge.sinks.base import Message
+from riverbridge.sinks.threads import Threads
 from riverbridge.sinks.webhook_answer import outcome
 from riverbridge.sinks.webhook_http import Connection, Lost, NotSent, Refused, tls_context
 from riverbridge.sinks.webhook_message import Origin, Request, prepare
@@ -75,12 +75,10 @@ class WebhookSink:
         self._timeout = delivery_timeout
         self._private = allow_private
         self._most = threads
-        self._closing = threading.Event()
+        self._threads: Threads[_Call, Connection] = Threads(
+            "webhook-sink", threads, self._connection, self._turn
+        )
         self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
-        self._connections: list[Connection] = []
-        self._work: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._calls: set[_Call] = set()
         self._rest_until = 0.0
         self._refusals: dict[str, int] = {}
 
@@ -98,71 +96,38 @@ class WebhookSink:
         rest = self._rest_until - time.monotonic()
         if rest > 0:
             call.drain(Snoozed(rest))
-        elif requests and self._start(call, min(self._most, len(requests))):
-            call.done.wait(max(0.0, deadline - time.monotonic()))
-        with self._lock:
-            self._calls.discard(call)
-        return call.finish(self._closing.is_set())
+        elif requests:
+            seconds = max(0.0, deadline - time.monotonic())
+            self._threads.serve(call, min(self._most, len(requests)), seconds)
+        return call.finish(self._threads.closing.is_set())
 
     def close(self) -> None:
         """End requests under way, threads and connections. Calls under way return soon."""
-        with self._lock:
-            if self._closing.is_set():
-                return
-            self._closing.set()
-            threads, connections, calls = self._threads, self._connections, set(self._calls)
-        for call in calls:
-            call.done.set()
-        for connection in connections:
-            connection.abort()
-        for _ in threads:
-            self._work.put(None)
-        until = time.monotonic() + 1.0
-        for thread in threads:
-            thread.join(max(0.0, until - time.monotonic()))
+        self._threads.close()
 
-    def _start(self, call: _Call, wanted: int) -> bool:
-        """Put threads on `call`, starting those still missing. False if the sink is closed."""
-        with self._lock:
-            if self._closing.is_set():
-                return False
-            self._calls.add(call)
-            while len(self._threads) < wanted:
-                connection = Connection(self._origin, self._context, private=self._private)
-                thread = threading.Thread(
-                    target=self._run, args=(connection,), name="webhook-sink", daemon=True
-                )
-                self._connections.append(connection)
-                self._threads.append(thread)
-                thread.start()
-        for _ in range(wanted):
-            self._work.put(call)
-        return True
+    def _connection(self) -> Connection:
+        return Connection(self._origin, self._context, private=self._private)
 
-    def _run(self, connection: Connection) -> None:
-        """One sending thread: a request of one call, then one of the next that has some."""
+    def _turn(self, connection: Connection, call: _Call) -> int:
+        """One request of `call`, if it has any; whether it may have more."""
+        request = call.take(connection)
+        if request is None:
+            return 0
         try:
-            while (call := self._work.get()) is not None and not self._closing.is_set():
-                request = call.take(connection)
-                if request is None:
-                    continue
-                try:
-                    got = self._send(connection, request, call.deadline)
-                except Exception as error:
-                    log.exception("webhook sink: a request failed in a way it must not")
-                    connection.close()
-                    got = Retry(f"the webhook sink failed: {type(error).__name__}", ambiguous=True)
-                call.report(connection, request, got)
-                if isinstance(got, Unreachable | Misconfigured):
-                    # Whoever is not there, or lets nobody in, is so for the rest of the call too.
-                    call.drain(got)
-                elif isinstance(got, Retry) and got.after and self._fixed:
-                    rest = min(got.after, LONGEST_REST)
-                    self._rest_until = time.monotonic() + rest
-                    call.drain(Snoozed(rest))
-                self._work.put(call)
-        finally:
+            got = self._send(connection, request, call.deadline)
+        except Exception as error:
+            log.exception("webhook sink: a request failed in a way it must not")
             connection.close()
+            got = Retry(f"the webhook sink failed: {type(error).__name__}", ambiguous=True)
+        call.report(connection, request, got)
+        if isinstance(got, Unreachable | Misconfigured):
+            # Whoever is not there, or lets nobody in, is so for the rest of the call too.
+            call.drain(got)
+        elif isinstance(got, Retry) and got.after and self._fixed:
+            rest = min(got.after, LONGEST_REST)
+            self._rest_until = time.monotonic() + rest
+            call.drain(Snoozed(rest))
+        return 1
 
     def _send(self, connection: Connection, request: Request, deadline: float) -> Outcome:
         """One attempt. Its instant is this machine's: receivers compare it with their clocks."""
