@@ -8,7 +8,6 @@ any other, never followed.
 from __future__ import annotations
 
 import http.client
-import select
 import socket
 import ssl
 import time
@@ -17,23 +16,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from riverbridge.errors import ConfigurationError
+from riverbridge.sinks.http_failure import Lost, NotSent, Refused, readable, reason
 
 CONNECT_TIMEOUT = 3.0
 MAX_IDLE = 15.0
 """Seconds; AWS's front ends drop idle connections, later than this."""
 MAX_ANSWER = 4 * 1024 * 1024
-
-
-class NotSent(Exception):
-    """Nothing of the request was sent: no address, no connection, no TLS."""
-
-
-class NotTrusted(NotSent):
-    """The server's certificate is not one we trust."""
-
-
-class Lost(Exception):
-    """The request was sent, at least in part, and no whole answer came."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -84,7 +72,7 @@ class Connection:
         self._used = 0.0
 
     def post(self, headers: dict[str, str], body: bytes, deadline: float) -> Answer:
-        """The answer, whatever its status. Raises NotSent or Lost."""
+        """The answer, whatever its status. Raises NotSent, Refused or Lost."""
         self._open(deadline)
         try:
             self._http.send(_head(headers, len(body)) + body)
@@ -99,7 +87,7 @@ class Connection:
                 raise http.client.HTTPException(f"an answer of more than {MAX_ANSWER} bytes")
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._http.close()
-            raise Lost(_reason(error)) from error
+            raise Lost(reason(error)) from error
         self._used = time.monotonic()
         return Answer(response.status, data, response.headers.get("x-amzn-query-error"))
 
@@ -107,7 +95,7 @@ class Connection:
         now = time.monotonic()
         left = max(deadline - now, 0.001)
         sock = self._http.sock
-        if sock is not None and (now - self._used > MAX_IDLE or _readable(sock)):
+        if sock is not None and (now - self._used > MAX_IDLE or readable(sock)):
             self._http.close()
         if self._http.sock is None:
             self._http.timeout = min(left, CONNECT_TIMEOUT)
@@ -116,10 +104,10 @@ class Connection:
             except ssl.SSLCertVerificationError as error:
                 self._http.close()
                 why = error.verify_message
-                raise NotTrusted(f"the certificate is not trusted: {why}") from error
+                raise Refused(f"the certificate is not trusted: {why}") from error
             except (OSError, UnicodeError) as error:
                 self._http.close()
-                raise NotSent(_reason(error)) from error
+                raise NotSent(reason(error)) from error
             left = max(deadline - time.monotonic(), 0.001)
         self._http.sock.settimeout(left)
 
@@ -143,16 +131,3 @@ def _head(headers: dict[str, str], length: int) -> bytes:
         "POST / HTTP/1.1\r\nUser-Agent: riverbridge\r\nAccept-Encoding: identity\r\n"
         f"{''.join(lines)}Content-Length: {length}\r\n\r\n"
     ).encode("latin-1")
-
-
-def _readable(sock: socket.socket) -> bool:
-    """An idle connection with something to read is one the server has closed, or soon will."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    return str(error) or type(error).__name__

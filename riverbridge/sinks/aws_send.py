@@ -19,8 +19,9 @@ from riverbridge.model.outcome import (
 from riverbridge.sinks.aws_api import Api, NotRead
 from riverbridge.sinks.aws_batch import Entry, behind
 from riverbridge.sinks.aws_errors import Verdict, verdict
-from riverbridge.sinks.aws_http import Answer, Connection, Lost, NotSent, NotTrusted
+from riverbridge.sinks.aws_http import Answer, Connection
 from riverbridge.sinks.aws_signer import NoCredentials, Signer
+from riverbridge.sinks.http_failure import Lost, NotSent, Refused
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
@@ -104,9 +105,7 @@ class Sender:
             credentials = self._signer.credentials()
             headers = self._signer.sign(self._api.headers, body, credentials)
             answer = connection.post(headers, body, deadline)
-        except NoCredentials as error:
-            return Misconfigured(f"{service}: {error}")
-        except NotTrusted as error:
+        except (NoCredentials, Refused) as error:
             return Misconfigured(f"{service}: {error}")
         except NotSent as error:
             tries.connects += 1

@@ -23,9 +23,10 @@ from riverbridge.model.outcome import (
     Unreachable,
 )
 from riverbridge.sinks.base import Message
+from riverbridge.sinks.http_failure import Lost, NotSent, Refused
 from riverbridge.sinks.threads import Threads
 from riverbridge.sinks.webhook_answer import outcome
-from riverbridge.sinks.webhook_http import Connection, Lost, NotSent, Refused, tls_context
+from riverbridge.sinks.webhook_http import Connection, tls_context
 from riverbridge.sinks.webhook_message import Origin, Request, prepare
 from riverbridge.sinks.webhook_sign import Signer
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import select
 import socket
 import ssl
 import time
@@ -16,6 +15,7 @@ from typing import Any, cast
 import msgspec
 
 from riverbridge.errors import ConfigurationError
+from riverbridge.sinks.http_failure import Lost, NotSent, Refused, readable, reason
 from riverbridge.sinks.webhook_address import Forbidden, Resolved, resolve
 from riverbridge.sinks.webhook_message import Origin
 
@@ -29,18 +29,6 @@ MAX_BODY = 64 * 1024
 """Bytes of an answer that are read. A connection whose answer has more is closed."""
 BODY_TIME = 1.0
 """Seconds an answer's body is read for: what it says is for people, the status has decided."""
-
-
-class NotSent(Exception):
-    """Nothing of the request was sent: no address, no connection."""
-
-
-class Refused(NotSent):
-    """Nothing was sent, because it must not be: a forbidden address, a bad certificate."""
-
-
-class Lost(Exception):
-    """The request was sent, at least in part, and no answer came."""
 
 
 class _Stale(Exception):
@@ -103,7 +91,7 @@ class Connection:
         """Whether there is a connection that can still be used."""
         if self._sock is None:
             return False
-        if time.monotonic() - self._used > MAX_IDLE or _readable(self._sock):
+        if time.monotonic() - self._used > MAX_IDLE or readable(self._sock):
             self.close()
         return self._sock is not None
 
@@ -114,7 +102,7 @@ class Connection:
         except Forbidden as error:
             raise Refused(str(error)) from error
         except (OSError, UnicodeError) as error:
-            raise NotSent(f"no address for {origin.host}: {_reason(error)}") from error
+            raise NotSent(f"no address for {origin.host}: {reason(error)}") from error
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             now = time.monotonic()
             if self._aborted or now >= deadline:
@@ -130,7 +118,7 @@ class Connection:
                 if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
                     raise Refused(f"no TLS with it: {error.reason}") from error
                 if left == 1:
-                    raise NotSent(f"{origin.authority}: {_reason(error)}") from error
+                    raise NotSent(f"{origin.authority}: {reason(error)}") from error
 
     def _connect(self, address: Resolved, seconds: float) -> None:
         family, where = address
@@ -159,7 +147,7 @@ class Connection:
             gone = isinstance(error, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
             if kept and gone and not incoming.size and not self._aborted:
                 raise _Stale from error
-            raise Lost(_reason(error)) from error
+            raise Lost(reason(error)) from error
         headers = {name.lower(): value for name, value in reversed(response.getheaders())}
         body, whole = incoming.body(response)
         if not whole or response.will_close:
@@ -175,7 +163,7 @@ class Connection:
             self._sock.sendall(request)
         except (BrokenPipeError, ConnectionResetError):
             # A receiver may refuse a message before it has read it all: its answer counts.
-            if not _readable(self._sock):
+            if not readable(self._sock):
                 raise
 
 
@@ -247,16 +235,3 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
         raise ConfigurationError(f"webhook: {ca_file} cannot be read as PEM: {error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-def _readable(sock: socket.socket) -> bool:
-    """An idle connection with something to read is one the receiver has closed, or soon will."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    return str(error) or type(error).__name__

@@ -1,0 +1,32 @@
+"""How a request over a kept HTTP connection fails, and what is known of the connection before."""
+
+from __future__ import annotations
+
+import select
+import socket
+
+
+class NotSent(Exception):
+    """Nothing of the request was sent: no address, no connection, no TLS."""
+
+
+class Refused(NotSent):
+    """Nothing was sent, because it must not be: a forbidden address, a bad certificate."""
+
+
+class Lost(Exception):
+    """The request was sent, at least in part, and no whole answer came."""
+
+
+def readable(sock: socket.socket) -> bool:
+    """An idle connection with something to read is one the server has closed, or soon will."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in a few words; never empty."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    return str(error) or type(error).__name__
