@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from riverbridge.store.insert import New, to_announce
+from riverbridge.model.options import NewJob
+from riverbridge.store.insert import to_announce
 
 PAUSE = 0.1
 """Seconds between two notifications for one queue; River's FetchCooldown."""
@@ -29,7 +30,7 @@ class Announcements:
         self._lock = threading.Lock()
 
     @contextmanager
-    def of(self, jobs: Sequence[New]) -> Iterator[list[str]]:
+    def of(self, jobs: Sequence[NewJob]) -> Iterator[list[str]]:
         """The queues of `jobs` to announce; if the block fails they were not."""
         due = self._due(jobs)
         try:
@@ -40,7 +41,7 @@ class Announcements:
                     self._last.pop(queue, None)
             raise
 
-    def _due(self, jobs: Sequence[New]) -> list[str]:
+    def _due(self, jobs: Sequence[NewJob]) -> list[str]:
         now = time.monotonic()
         with self._lock:
             due = [

@@ -24,7 +24,6 @@ from riverbridge.model.options import (
 )
 from riverbridge.store.exchange import Exchange, carry_out_async
 from riverbridge.store.insert import (
-    New,
     insert_alike,
     insert_many,
     insert_many_fast,
@@ -147,7 +146,7 @@ class AsyncClient(AsyncJobAdministration):
     async def _sent(
         self,
         operation: Callable[..., Exchange[T]],
-        jobs: Sequence[New],
+        jobs: Sequence[NewJob],
         statements: int,
         *tx: object,
     ) -> T:

@@ -28,7 +28,6 @@ from riverbridge.model.options import (
 )
 from riverbridge.store.exchange import Exchange, carry_out
 from riverbridge.store.insert import (
-    New,
     insert_alike,
     insert_many,
     insert_many_fast,
@@ -177,7 +176,7 @@ class Client(JobAdministration):
     def _sent(
         self,
         operation: Callable[..., Exchange[T]],
-        jobs: Sequence[New],
+        jobs: Sequence[NewJob],
         statements: int,
         *tx: object,
     ) -> T:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from riverbridge.errors import InvalidJob
 from riverbridge.model.args import JobArgs, kind_and_json, kind_and_lines
@@ -105,19 +106,10 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
     unique_states: int | None = None
 
 
-class AlikeJobs(msgspec.Struct, frozen=True):
+class AlikeJobs(NewJob, frozen=True):
     """Rows of one kind with the same options, none unique; `args` is a line of JSON for each."""
 
-    kind: str
-    args: str
-    max_attempts: int
-    priority: int
-    queue: str
-    state: JobState
-    scheduled_at: datetime | None
-    tags: tuple[str, ...]
-    metadata: str
-    count: int
+    count: int = 1
 
 
 def alike_jobs(args: Sequence[object], *, defaults: InsertOpts | None = None) -> AlikeJobs | None:
@@ -126,18 +118,7 @@ def alike_jobs(args: Sequence[object], *, defaults: InsertOpts | None = None) ->
     if chosen.unique is not None or (found := kind_and_lines(args)) is None:
         return None
     kind, lines = found
-    return AlikeJobs(
-        kind,
-        lines,
-        chosen.max_attempts,
-        chosen.priority,
-        chosen.queue,
-        chosen.state,
-        chosen.scheduled_at,
-        chosen.tags,
-        chosen.metadata,
-        len(args),
-    )
+    return AlikeJobs(**asdict(replace(chosen.row, kind=kind, args=lines)), count=len(args))
 
 
 def new_job(
@@ -165,37 +146,16 @@ def new_job(
         paths: tuple[str, ...] = ()
         if unique.by_args is True:
             paths = unique_paths(type(args))  # type: ignore[arg-type]  # mypy: no hash
-        key = key_of(kind, json, queue=chosen.queue, opts=unique, now=now, paths=paths)
+        key = key_of(kind, json, queue=chosen.row.queue, opts=unique, now=now, paths=paths)
         mask = unique.state_mask()
-    return NewJob(
-        kind,
-        json,
-        chosen.max_attempts,
-        chosen.priority,
-        chosen.queue,
-        chosen.state,
-        chosen.scheduled_at,
-        chosen.tags,
-        chosen.metadata,
-        key,
-        mask,
-    )
+    return replace(chosen.row, kind=kind, args=json, unique_key=key, unique_states=mask)
 
 
 class _Chosen(msgspec.Struct, frozen=True):
-    """All options of a job, checked; what nobody said is River's."""
+    """All options of a job, checked: a row that lacks only kind and args, and how it is unique."""
 
-    max_attempts: int = MAX_ATTEMPTS_DEFAULT
-    priority: int = PRIORITY_DEFAULT
-    queue: str = QUEUE_DEFAULT
-    scheduled_at: datetime | None = None
-    tags: tuple[str, ...] = ()
-    unique: UniqueOpts | None = None
-    metadata: str = "{}"
-    state: JobState = JobState.AVAILABLE
-
-
-_RIVERS = _Chosen()
+    row: NewJob
+    unique: UniqueOpts | None
 
 
 def check_new_job(job: NewJob) -> None:
@@ -234,16 +194,18 @@ def _chosen(opts: InsertOpts) -> _Chosen:
         state = JobState.PENDING
     elif at is not None:
         state = JobState.SCHEDULED
-    return _Chosen(
+    row = NewJob(
+        "",
+        "",
         _whole("max_attempts", opts.max_attempts, MAX_ATTEMPTS_DEFAULT, 32767),
         _whole("priority", opts.priority, PRIORITY_DEFAULT, 4),
         QUEUE_DEFAULT if opts.queue is None else _queue(opts.queue),
+        state,
         at,
         () if opts.tags is None else _tags(opts.tags),
-        None if opts.unique_opts is None else _unique(opts.unique_opts),
         "{}" if opts.metadata is None else _metadata(opts.metadata),
-        state,
     )
+    return _Chosen(row, None if opts.unique_opts is None else _unique(opts.unique_opts))
 
 
 def _unique(opts: object) -> UniqueOpts | None:
@@ -324,3 +286,7 @@ def _metadata(metadata: object) -> str:
         raise InvalidJob(f"metadata: has no form in JSON: {error}") from error
     _refuse("metadata", encoded_problem(text))
     return text
+
+
+_RIVERS = _chosen(_NOTHING)
+"""What is chosen where nobody said anything."""

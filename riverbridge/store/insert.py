@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 import psycopg
@@ -33,10 +33,6 @@ CHUNK_BYTES = 16 << 20
 """About how long the args and metadata of one statement may be in all."""
 
 
-New: TypeAlias = NewJob | AlikeJobs
-"""What is inserted: one row, or many at once."""
-
-
 def chunks(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
     """The jobs of each statement, in order."""
     start = size = 0
@@ -49,7 +45,7 @@ def chunks(jobs: Sequence[NewJob]) -> Iterator[Sequence[NewJob]]:
     yield jobs[start:]
 
 
-def to_announce(jobs: Sequence[New]) -> list[str]:
+def to_announce(jobs: Sequence[NewJob]) -> list[str]:
     """The queues with a job to work now; scheduled and pending jobs need no notification.
 
     A job that turns out to be a duplicate counts, too (contract 5.3).
@@ -164,7 +160,7 @@ def _plain(
     return Query(alike, _of_alike(jobs[0], _lines(jobs), queues, schema), schema)
 
 
-def _of_alike(job: New, lines: str, queues: Sequence[str], schema: str | None) -> dict[str, Any]:
+def _of_alike(job: NewJob, lines: str, queues: Sequence[str], schema: str | None) -> dict[str, Any]:
     return {
         "kind": job.kind,
         "max_attempts": job.max_attempts,
