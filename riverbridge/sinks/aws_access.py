@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from typing import TypedDict
 
 from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
@@ -13,12 +14,24 @@ from riverbridge.sinks.aws_http import Connection, Endpoint
 from riverbridge.sinks.aws_signer import Signer, SupportsFreezing
 
 
+class Reach(TypedDict, total=False):
+    """What `Access` is told of how a service is reached; None is as if it were not given.
+
+    region: else the one in the destination's ARN, else the one of the AWS configuration.
+    endpoint_url: else the service's own in that region. credentials: else boto3's normal chain,
+    asked at every request and gone through again when AWS says they expired.
+    """
+
+    region: str | None
+    endpoint_url: str | None
+    credentials: SupportsFreezing | None
+
+
 class Access:
     """An endpoint and a signer for it.
 
-    service: as AWS's endpoints and signatures name it. region: else the one of the AWS
-    configuration. endpoint_url: else the service's own in that region. credentials: else boto3's
-    normal chain, asked at every request and gone through again when AWS says they expired.
+    service: as AWS's endpoints and signatures name it. destination: an ARN, or a name, which says
+    nothing here.
 
     Raises ConfigurationError for values that cannot work; nothing is sent.
     """
@@ -26,14 +39,15 @@ class Access:
     def __init__(
         self,
         service: str,
+        destination: str | None = None,
         *,
-        region: str | None,
-        endpoint_url: str | None,
-        credentials: SupportsFreezing | None,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        credentials: SupportsFreezing | None = None,
     ) -> None:
         session = Session()
         try:
-            region = region or session.get_config_variable("region")
+            region = region or region_in(destination) or session.get_config_variable("region")
             if not region:
                 raise ConfigurationError(
                     "AWS: no region in the destination, the arguments or AWS_REGION: set REGION"

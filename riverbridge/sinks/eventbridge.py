@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Unpack
 
 import msgspec
 
 from riverbridge.model.outcome import Outcome, Permanent
-from riverbridge.sinks.aws_access import Access, region_in
+from riverbridge.sinks.aws_access import Access, Reach
 from riverbridge.sinks.aws_api import Api, NotRead, Placed, by_place, json_headers
 from riverbridge.sinks.aws_batch import Entry, Line, Loose
-from riverbridge.sinks.aws_signer import SupportsFreezing
 from riverbridge.sinks.aws_sink import AwsSink
 from riverbridge.sinks.base import Message
 
@@ -36,9 +36,7 @@ class EventBridgeSink(AwsSink):
 
     A message's destination is its DetailType; its source and time are its `ce_` headers.
 
-    event_bus: name or ARN. source: else the message's. region: else the ARN's, else the one of the
-    AWS configuration. endpoint_url: else EventBridge's own there. credentials: else boto3's normal
-    chain.
+    event_bus: name or ARN. source: else the message's. reach: see `Reach`.
     """
 
     def __init__(
@@ -46,18 +44,11 @@ class EventBridgeSink(AwsSink):
         *,
         event_bus: str = "default",
         source: str | None = None,
-        region: str | None = None,
-        endpoint_url: str | None = None,
         delivery_timeout: float = 10.0,
         threads: int = 8,
-        credentials: SupportsFreezing | None = None,
+        **reach: Unpack[Reach],
     ) -> None:
-        access = Access(
-            "events",
-            region=region or region_in(event_bus),
-            endpoint_url=endpoint_url,
-            credentials=credentials,
-        )
+        access = Access("events", event_bus, **reach)
         api = PutEvents(event_bus, source)
         super().__init__(api, access, delivery_timeout=delivery_timeout, threads=threads)
 

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Unpack
 
 import msgspec
 
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.outcome import Outcome, Permanent
-from riverbridge.sinks.aws_access import Access, region_in
+from riverbridge.sinks.aws_access import Access, Reach
 from riverbridge.sinks.aws_api import Api, NotRead, Placed, by_place, json_headers
 from riverbridge.sinks.aws_batch import Entry, Grouped, Line
-from riverbridge.sinks.aws_signer import SupportsFreezing
 from riverbridge.sinks.aws_sink import AwsSink
 from riverbridge.sinks.base import Message
 from riverbridge.sinks.cloud_event import structured
@@ -39,10 +39,8 @@ MAX_KEY = 256
 class KinesisSink(AwsSink):
     """Delivers records to one stream; see `AwsSink` for `delivery_timeout` and `threads`.
 
-    stream_name or stream_arn: one of them. region: else the ARN's, else the one of the AWS
-    configuration. endpoint_url: else Kinesis's own there. credentials: else boto3's normal chain.
-    cloud_event: a record is a structured CloudEvent, else the body alone. max_record_size: what
-    the stream takes, in bytes.
+    stream_name or stream_arn: one of them. cloud_event: a record is a structured CloudEvent, else
+    the body alone. max_record_size: what the stream takes, in bytes. reach: see `Reach`.
     """
 
     def __init__(
@@ -50,22 +48,15 @@ class KinesisSink(AwsSink):
         *,
         stream_name: str | None = None,
         stream_arn: str | None = None,
-        region: str | None = None,
-        endpoint_url: str | None = None,
         delivery_timeout: float = 10.0,
         threads: int = 8,
-        credentials: SupportsFreezing | None = None,
         cloud_event: bool = True,
         max_record_size: int = MAX_RECORD,
+        **reach: Unpack[Reach],
     ) -> None:
         if (stream_name is None) == (stream_arn is None):
             raise ConfigurationError("Kinesis: give either stream_name or stream_arn")
-        access = Access(
-            "kinesis",
-            region=region or region_in(stream_arn),
-            endpoint_url=endpoint_url,
-            credentials=credentials,
-        )
+        access = Access("kinesis", stream_arn, **reach)
         api = PutRecords(stream_name, stream_arn, cloud_event, max_record_size)
         super().__init__(api, access, delivery_timeout=delivery_timeout, threads=threads)
 

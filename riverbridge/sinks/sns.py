@@ -8,17 +8,17 @@ acknowledged the earlier ones of its group.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.outcome import Outcome, Permanent, Retry
-from riverbridge.sinks.aws_access import Access, region_in
+from riverbridge.sinks.aws_access import Access, Reach, region_in
 from riverbridge.sinks.aws_api import DELIVERED, Api, NotRead
 from riverbridge.sinks.aws_batch import Entry, Grouped, Line, Loose
 from riverbridge.sinks.aws_errors import bare, entry_outcome, said
 from riverbridge.sinks.aws_http import Answer
-from riverbridge.sinks.aws_signer import SupportsFreezing
 from riverbridge.sinks.aws_sink import AwsSink
 from riverbridge.sinks.aws_text import Place, Text, text_of
 from riverbridge.sinks.base import Message
@@ -32,29 +32,24 @@ topic's MaximumMessageSize is another (API reference of PublishBatch)."""
 class SnsSink(AwsSink):
     """Delivers messages to one topic; see `AwsSink` for `delivery_timeout` and `threads`.
 
-    topic_arn: FIFO if it ends with `.fifo`. region: else the ARN's. endpoint_url: else SNS's own
-    there. credentials: else boto3's normal chain. max_message_size: the topic's MaximumMessageSize.
+    topic_arn: FIFO if it ends with `.fifo`. max_message_size: the topic's MaximumMessageSize.
+    reach: see `Reach`.
     """
 
     def __init__(
         self,
         *,
         topic_arn: str,
-        region: str | None = None,
-        endpoint_url: str | None = None,
         delivery_timeout: float = 10.0,
         threads: int = 8,
-        credentials: SupportsFreezing | None = None,
         max_message_size: int = MAX_BYTES,
+        **reach: Unpack[Reach],
     ) -> None:
-        own = region_in(topic_arn)
-        if own is None:
+        if region_in(topic_arn) is None:
             raise ConfigurationError(
                 f"SNS: {topic_arn!r} is no topic ARN: arn:aws:sns:region:account:name"
             )
-        access = Access(
-            "sns", region=region or own, endpoint_url=endpoint_url, credentials=credentials
-        )
+        access = Access("sns", topic_arn, **reach)
         api = PublishBatch(topic_arn, max_message_size)
         super().__init__(api, access, delivery_timeout=delivery_timeout, threads=threads)
 
