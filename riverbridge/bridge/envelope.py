@@ -14,6 +14,7 @@ from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Cancelled
 from riverbridge.sinks.base import REPLAY, Message, headers_problem
+from riverbridge.sinks.cloud_event import event
 
 EnvelopeKind = Literal["cloudevents", "cloudevents-structured", "debezium", "job", "raw"]
 """`cloudevents`: CloudEvents 1.0, binary mode, attributes as `ce_…` headers;
@@ -113,7 +114,7 @@ class Envelope:
             return (("id", id_),), job.args.encode()
         if self._kind == "job":
             return (("event-id", id_), ("content-type", "application/json")), _row(job)
-        event = {
+        attributes = {
             "specversion": "1.0",
             "id": id_,
             "source": self._source,
@@ -122,8 +123,8 @@ class Envelope:
             "datacontenttype": "application/json",
         }
         if '"trace' in job.metadata:
-            event |= {name: value for name, read in _TRACE if (value := read(job))}
-        body = _encode(event | {"data": msgspec.Raw(job.args.encode())})
+            attributes |= {name: value for name, read in _TRACE if (value := read(job))}
+        body = event(attributes, job.args.encode())
         return (("content-type", "application/cloudevents+json; charset=UTF-8"),), body
 
     def _type(self, kind: str) -> tuple[str, str]:

@@ -1,8 +1,9 @@
-"""A CloudEvent in one piece, for sinks whose messages have no headers."""
+"""A CloudEvent in one piece (structured mode), as CloudEvents' JSON format 1.0.2 has it."""
 
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 
 import msgspec
 
@@ -11,20 +12,24 @@ from riverbridge.sinks.base import Message, is_json
 _encode = msgspec.json.Encoder().encode
 
 
-def structured(message: Message) -> bytes:
-    """A message with `ce_` headers in CloudEvents' structured mode, as JSON (JSON format 1.0.2).
+def event(attributes: Mapping[str, str], body: bytes | None) -> bytes:
+    """A body that is JSON is `data`, byte for byte, any other is `data_base64`; None is neither.
 
-    Other headers become extension attributes. A body that is JSON is `data`, byte for byte, any
-    other is `data_base64`; a tombstone has neither. Raises UnicodeEncodeError for a header that
-    UTF-8 cannot carry.
+    Raises UnicodeEncodeError for an attribute that UTF-8 cannot carry.
     """
-    event: dict[str, str | msgspec.Raw] = {
+    whole: dict[str, str | msgspec.Raw] = {**attributes}
+    if body is not None:
+        if is_json(body):
+            whole["data"] = msgspec.Raw(body)
+        else:
+            whole["data_base64"] = b64encode(body).decode()
+    return _encode(whole)
+
+
+def structured(message: Message) -> bytes:
+    """The event that a message with `ce_` headers is; others become extension attributes."""
+    attributes = {
         "datacontenttype" if name == "content-type" else name.removeprefix("ce_"): value
         for name, value in message.headers
     }
-    if message.body is not None:
-        if is_json(message.body):
-            event["data"] = msgspec.Raw(message.body)
-        else:
-            event["data_base64"] = b64encode(message.body).decode()
-    return _encode(event)
+    return event(attributes, message.body)
