@@ -220,10 +220,15 @@ class KafkaSink:
                     0 if instant is None else milliseconds(instant),
                     list(message.headers),
                 )
-            except Exception as raised:
-                outcome = self._insist(message, client, partial(answered, i), deadline, raised)
-                if outcome is not None:
-                    refused[i] = outcome
+            except Exception as error:
+                raised = error.with_traceback(None)
+            else:
+                continue
+            # Not in the handler: a `produce` that raises while an exception is handled leaks that
+            # one, and with its stack the producer, whose threads and sockets then never end.
+            outcome = self._insist(message, client, partial(answered, i), deadline, raised)
+            if outcome is not None:
+                refused[i] = outcome
 
     def _new_topic(self, topic: str) -> str | None:
         """What is wrong with a topic's name, looked at once."""
@@ -279,7 +284,7 @@ class KafkaSink:
                     headers=list(message.headers),
                 )
             except Exception as again:
-                raised = again
+                raised = again.with_traceback(None)
             else:
                 return None
 

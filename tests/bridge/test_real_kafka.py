@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gc
 import subprocess
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -196,6 +198,18 @@ def test_partitions_that_are_added_are_used_as_java_would(
     found = read(real_kafka, topic, real_kafka.records(topic, more), more)
     after = {record.key(): record.partition() for record in found if record.value() == b"after"}
     assert after == {k: where for k, (where, _) in javas_choice(real_kafka, keys, more).items()}
+
+
+def test_what_was_refused_does_not_keep_a_closed_sink_alive(real_kafka: RealKafka) -> None:
+    sink = KafkaSink(bootstrap_servers=real_kafka.bootstrap_servers)
+    sent = [Message(id=str(n), body=b"x", destination=new_name("missing")) for n in range(3)]
+    for _ in range(3):  # from the second time on librdkafka itself refuses the topic
+        assert {type(outcome) for outcome in deliver(sink, sent)} == {Misconfigured}
+    sink.close()
+    ended = weakref.ref(sink)
+    del sink
+    gc.collect()
+    assert ended() is None
 
 
 def test_only_what_is_too_large_for_the_topic_is_refused(
