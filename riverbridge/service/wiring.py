@@ -52,7 +52,7 @@ def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) 
                 source=source,
                 destination=Template.parse(sink.destination[1], sink.escape),
                 key=None if route.key is None else Template.parse(route.key),
-                headers={key: Template.parse(text) for key, text in sink.headers.items()},
+                headers={key: Template.parse(text) for key, text in sink.message_headers.items()},
             )
         routes[name] = Route(name, sinks)
     return routes

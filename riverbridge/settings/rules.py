@@ -16,6 +16,7 @@ from riverbridge.settings.secrets import MASK, Pairs
 from riverbridge.settings.shape import Path, variable
 from riverbridge.settings.sinks import SinkSettings
 from riverbridge.settings.sinks.kafka import insecure_properties
+from riverbridge.settings.sinks.river import RiverSink
 from riverbridge.settings.values import spell
 
 CheckTemplate = Callable[[str], object]
@@ -184,6 +185,21 @@ def _sinks(checked: Checked) -> Iterator[Problem]:
             yield Problem(_at(name, at), " ".join(text.split()))
 
 
+def _loops(checked: Checked) -> Iterator[Problem]:
+    """A job that is delivered into the queue it came from would be delivered again."""
+    url, schema = checked.settings.database_url, checked.settings.db_schema
+    for name, route, sink_name, sink in checked.pairs():
+        if not isinstance(sink, RiverSink) or url is None or not sink.leads_to(url, schema):
+            continue
+        if sink.queue in (*route.queues, "{queue}"):
+            yield Problem(
+                ("sinks", sink_name, "queue"),
+                f"{sink.queue} leads back to route {name}: the database, the schema and the queue "
+                "are its own; set another queue",
+                (("routes", name, "queues"), ("sinks", sink_name, "database_url")),
+            )
+
+
 def _retries(checked: Checked) -> Iterator[Problem]:
     for name, route in checked.settings.routes.items():
         retry, delay, longest = (
@@ -235,7 +251,10 @@ def _used_templates(checked: Checked) -> Iterator[Problem]:
         yield from _templates(
             checked,
             [
-                *(((("sinks", name, "headers"), value)) for value in sink.headers.values()),
+                *(
+                    (("sinks", name, sink.carried.get(header, "headers")), value)
+                    for header, value in sink.message_headers.items()
+                ),
                 (_at(name, field), text),
             ],
         )
@@ -259,6 +278,7 @@ _RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
     _overlaps,
     _keys_and_order,
     _sinks,
+    _loops,
     _retries,
     _security,
     _used_templates,

@@ -33,7 +33,8 @@ class Threads(Generic[CallT, ConnectionT]):
     """At most `most` threads, started when there is something for them to do.
 
     connect: makes a thread's connection, which need not be open yet. turn: sends one request of a
-    call, if it has one, and returns how many turns more the call needs now; must not raise.
+    call, if it has one, and returns how many turns more the call needs now; must not raise. idle:
+    seconds after which the connection of a thread without work is closed.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class Threads(Generic[CallT, ConnectionT]):
         most: int,
         connect: Callable[[], ConnectionT],
         turn: Callable[[ConnectionT, CallT], int],
+        idle: float | None = None,
     ) -> None:
         self.closing = threading.Event()
         self._name = name
         self._most = most
         self._connect = connect
         self._turn = turn
+        self._idle = idle
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._connections: list[ConnectionT] = []
@@ -103,7 +106,14 @@ class Threads(Generic[CallT, ConnectionT]):
 
     def _run(self, connection: ConnectionT) -> None:
         try:
-            while (call := self._work.get()) is not None and not self.closing.is_set():
+            while (call := self._next(connection)) is not None and not self.closing.is_set():
                 self._queue(call, self._turn(connection, call), ended=1)
         finally:
             connection.close()
+
+    def _next(self, connection: ConnectionT) -> CallT | None:
+        try:
+            return self._work.get(timeout=self._idle)
+        except queue.Empty:
+            connection.close()
+            return self._work.get()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from typing import Any
 
 import psycopg
 import tenacity
+from psycopg.pq import TransactionStatus
 
 from riverbridge.errors import ConfigurationError
 
@@ -87,12 +89,18 @@ def first_connection(connect: Connect, stop: threading.Event) -> Connection | No
         try:
             return connect()
         except psycopg.OperationalError as error:
-            text = " ".join(str(error).split())
-            if any(words in text for words in _NOT_OURS_TO_WAIT_FOR):
+            if refused(error):
+                text = " ".join(str(error).split())
                 raise ConfigurationError(f"DATABASE_URL: Postgres refuses it: {text}") from error
             raise
 
     return open_connection(connect_or_refuse, stop)
+
+
+def refused(error: psycopg.Error) -> bool:
+    """Whether a connection failed for good: for its password, role, database or pg_hba.conf."""
+    text = " ".join(str(error).split())
+    return any(words in text for words in _NOT_OURS_TO_WAIT_FOR)
 
 
 def open_connection(connect: Connect, stop: threading.Event) -> Connection | None:
@@ -125,6 +133,20 @@ def cut(connection: Connection) -> None:
         socket.socket(fileno=os.dup(connection.fileno())) as twin,
     ):
         twin.shutdown(socket.SHUT_RDWR)
+
+
+def is_fit(connection: Connection) -> bool:
+    """Whether an idle connection is there still. What the server has said last is read."""
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        return False
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    try:
+        while waiting.poll(0):
+            connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def lost(connection: Connection) -> bool:

@@ -32,6 +32,10 @@ class SinkSettings(Part):
     title: ClassVar[str] = ""
     """Its heading in the configuration reference."""
 
+    carried: ClassVar[Mapping[str, str]] = {}
+    """Headers by which its messages tell the sink what a job decides: the name of each, and the
+    field that has its template."""
+
     type: str
     headers: Annotated[Mapping[str, str], Properties()] = Field(
         Pairs(),
@@ -47,6 +51,11 @@ class SinkSettings(Part):
         "Debezium's outbox router sends them; the whole job; or the args alone.",
     )
     insecure: Boolean = Field(False, description=INSECURE)
+
+    @property
+    def message_headers(self) -> Mapping[str, str]:
+        """The templates of all headers that its messages get, beside the envelope's."""
+        return {**self.headers, **{name: getattr(self, at) for name, at in self.carried.items()}}
 
     @property
     def destination(self) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from riverbridge.settings.sinks.eventbridge import EventBridgeSink
 from riverbridge.settings.sinks.file import FileSink
 from riverbridge.settings.sinks.kafka import KafkaSink
 from riverbridge.settings.sinks.kinesis import KinesisSink
+from riverbridge.settings.sinks.river import RiverSink
 from riverbridge.settings.sinks.sns import SnsSink
 from riverbridge.settings.sinks.sqs import SqsSink
 from riverbridge.settings.sinks.webhook import WebhookSink
@@ -25,6 +26,7 @@ OURS: tuple[type[SinkSettings], ...] = (
     EventBridgeSink,
     KinesisSink,
     WebhookSink,
+    RiverSink,
     FileSink,
 )
 
