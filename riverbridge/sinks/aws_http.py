@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from riverbridge.errors import ConfigurationError
-from riverbridge.sinks.http_failure import Lost, NotSent, Refused, readable, reason
+from riverbridge.sinks.kept_connection import Lost, NotSent, Refused, readable, reason
 
 CONNECT_TIMEOUT = 3.0
 MAX_IDLE = 15.0

@@ -21,7 +21,7 @@ from riverbridge.sinks.aws_batch import Entry, behind
 from riverbridge.sinks.aws_errors import Verdict, verdict
 from riverbridge.sinks.aws_http import Answer, Connection
 from riverbridge.sinks.aws_signer import NoCredentials, Signer
-from riverbridge.sinks.http_failure import Lost, NotSent, Refused
+from riverbridge.sinks.kept_connection import Lost, NotSent, Refused
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0

@@ -19,7 +19,7 @@ from riverbridge.model.names import check_schema_name
 from riverbridge.model.options import MAX_ATTEMPTS_DEFAULT, NewJob
 from riverbridge.model.outcome import Delivered, Misconfigured, Outcome, Retry, Unreachable
 from riverbridge.sinks.base import Message
-from riverbridge.sinks.river_link import Link, TooLate, unanswered
+from riverbridge.sinks.river_link import LeftOut, Link, TooLate, unanswered
 from riverbridge.sinks.river_row import row_of
 from riverbridge.sinks.threads import Threads
 from riverbridge.store.database import connector
@@ -108,7 +108,7 @@ class RiverSink:
                 link.insert(rows, queues, deadline)
         except TooLate:
             return [unanswered("waiting", "no time left")] * len(rows)
-        except psycopg.Error as error:
+        except (psycopg.Error, LeftOut) as error:
             outcome, one_is_at_fault = link.judged(error)
             if not one_is_at_fault or len(rows) == 1:
                 return [outcome] * len(rows)

@@ -6,16 +6,19 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Literal
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from riverbridge.client.adapters.psycopg3 import send
 from riverbridge.model.options import NewJob
 from riverbridge.model.outcome import Misconfigured, Outcome, Permanent, Retry, Unreachable
-from riverbridge.store.database import Connect, Connection, cut, is_fit, lost, refused, transaction
+from riverbridge.sinks.kept_connection import readable
+from riverbridge.store.database import Connect, Connection, cut, lost, refused, transaction
 from riverbridge.store.exchange import carry_out, sqlstate
-from riverbridge.store.insert import insert_many_fast
+from riverbridge.store.insert import all_taken, insert_many_fast
 
 IDLE_LIMIT = 5.0
 """Seconds after which the server ends a transaction whose client has fallen silent."""
@@ -39,6 +42,10 @@ class TooLate(Exception):
     """Nothing was sent: the deadline has passed, or the sink is closed."""
 
 
+class LeftOut(Exception):
+    """A row is not there after its insert: a trigger of the table's owner took it away."""
+
+
 class Link:
     """One kept connection, for one thread; only `abort` may be called by another."""
 
@@ -53,7 +60,7 @@ class Link:
     def insert(self, rows: Sequence[NewJob], queues: Sequence[str], deadline: float) -> None:
         """Insert `rows` whose keys are not taken, and announce `queues`; all or none of it.
 
-        Raises TooLate and psycopg.Error; `judged` says what the latter means.
+        Raises TooLate, and what `judged` knows the meaning of: LeftOut and psycopg.Error.
         """
         self.stage = "connecting"
         connection = self._connected()
@@ -62,12 +69,17 @@ class Link:
             raise TooLate
         self.stage = "inserting"
         with transaction(connection, idle=IDLE_LIMIT, total=left, statement=left):
-            exchange = insert_many_fast(rows, queues=queues, schema=self._schema)
-            carry_out(exchange, lambda query: send(connection, query))
+            run = partial(send, connection)
+            schema = self._schema
+            inserted = carry_out(insert_many_fast(rows, queues=queues, schema=schema), run)
+            if inserted < len(rows) and not carry_out(all_taken(rows, schema=schema), run):
+                raise LeftOut
             self.stage = "committing"
 
-    def judged(self, error: psycopg.Error) -> tuple[Outcome, bool]:
+    def judged(self, error: psycopg.Error | LeftOut) -> tuple[Outcome, bool]:
         """What `error`, which `insert` raised, means; and whether a single row may be at fault."""
+        if isinstance(error, LeftOut):
+            return Retry("not inserted: a trigger on river_job left the row out"), True
         text = " ".join(str(error).split())
         if self.stage == "connecting":
             wrong = refused(error) or any(words in text for words in _TLS)
@@ -96,11 +108,16 @@ class Link:
                 connection.close()
 
     def _connected(self) -> Connection:
-        if self._connection is not None and not is_fit(self._connection):
+        if self._connection is not None and not _is_fit(self._connection):
             self.close()
         if self._connection is None:
             self._connection = self._connect()
         return self._connection
+
+
+def _is_fit(connection: Connection) -> bool:
+    idle = connection.info.transaction_status is TransactionStatus.IDLE
+    return idle and not readable(connection)
 
 
 def unanswered(stage: Stage, why: str) -> Outcome:

@@ -13,7 +13,7 @@ from riverbridge.sinks.aws_api import json_headers
 from riverbridge.sinks.aws_errors import refusal
 from riverbridge.sinks.aws_http import Connection
 from riverbridge.sinks.aws_signer import NoCredentials, Signer
-from riverbridge.sinks.http_failure import Lost, NotSent
+from riverbridge.sinks.kept_connection import Lost, NotSent
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from riverbridge.model.outcome import (
     Unreachable,
 )
 from riverbridge.sinks.base import Message
-from riverbridge.sinks.http_failure import Lost, NotSent, Refused
+from riverbridge.sinks.kept_connection import Lost, NotSent, Refused
 from riverbridge.sinks.threads import Threads
 from riverbridge.sinks.webhook_answer import outcome
 from riverbridge.sinks.webhook_http import Connection, tls_context

@@ -15,7 +15,7 @@ from typing import Any, cast
 import msgspec
 
 from riverbridge.errors import ConfigurationError
-from riverbridge.sinks.http_failure import Lost, NotSent, Refused, readable, reason
+from riverbridge.sinks.kept_connection import Lost, NotSent, Refused, readable, reason
 from riverbridge.sinks.webhook_address import Forbidden, Resolved, resolve
 from riverbridge.sinks.webhook_message import Origin
 

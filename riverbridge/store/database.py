@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ from typing import Any
 
 import psycopg
 import tenacity
-from psycopg.pq import TransactionStatus
 
 from riverbridge.errors import ConfigurationError
 
@@ -133,20 +131,6 @@ def cut(connection: Connection) -> None:
         socket.socket(fileno=os.dup(connection.fileno())) as twin,
     ):
         twin.shutdown(socket.SHUT_RDWR)
-
-
-def is_fit(connection: Connection) -> bool:
-    """Whether an idle connection is there still. What the server has said last is read."""
-    if connection.info.transaction_status is not TransactionStatus.IDLE:
-        return False
-    waiting = select.poll()
-    waiting.register(connection.fileno(), select.POLLIN)
-    try:
-        while waiting.poll(0):
-            connection.pgconn.consume_input()
-    except psycopg.OperationalError:
-        return False
-    return True
 
 
 def lost(connection: Connection) -> bool:

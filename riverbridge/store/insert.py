@@ -120,6 +120,13 @@ def insert_alike(
     return sum(some.count for some in jobs)
 
 
+def all_taken(jobs: Sequence[NewJob], *, schema: str | None = None) -> Exchange[bool]:
+    """Whether the unique key of each of `jobs` is taken: by its own row, or an earlier one."""
+    keys = {job.unique_key for job in jobs}
+    [(count,)] = yield Query("job/keys_taken", {"keys": list(keys)}, schema)
+    return bool(count == len(keys))
+
+
 def statements(jobs: Sequence[NewJob]) -> int:
     """How many statements `jobs` are inserted by, at most."""
     return sum(1 for _ in chunks(jobs))

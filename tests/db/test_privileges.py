@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -14,10 +15,11 @@ from riverbridge.client.client import Client
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.args import RawArgs
 from riverbridge.model.options import InsertOpts
-from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry
+from riverbridge.model.outcome import Delivered, Misconfigured, Outcome, Permanent, Retry
 from riverbridge.model.replay import ReplayFilter, ReplayRoute, plan_replay
 from riverbridge.model.unique import UniqueOpts
 from riverbridge.sinks.base import Message
+from riverbridge.sinks.river import RiverSink
 from tests.support.bridge import ScriptedSink, running_bridge
 from tests.support.database import Database
 from tests.support.roles import Role, grants, new_role
@@ -30,6 +32,7 @@ BRIDGE, UPKEEP, INSERT = grants("bridge"), grants("upkeep"), grants("insert")
 UNIQUE = grants("unique")
 ADMINISTRATION = grants("administration")
 REPLAY = grants("replay")
+RIVER_SINK = grants("river-sink")
 
 
 @pytest.fixture
@@ -194,6 +197,28 @@ def test_each_grant_for_unique_jobs_is_needed(role: Role, without: str) -> None:
     assert insert(role) > 0
     with pytest.raises(errors.InsufficientPrivilege):
         insert_unique(role)
+
+
+def deliver(role: Role) -> set[type[Outcome]]:
+    """What a River sink says of events, one of which it has delivered before."""
+    sink = RiverSink(database_url=role.database.dsn)
+    try:
+        some = [Message(id_, b"{}", "plain") for id_ in "ab"]
+        first = sink.deliver(some[:1], time.monotonic() + 10)
+        return {type(outcome) for outcome in (*first, *sink.deliver(some, time.monotonic() + 10))}
+    finally:
+        sink.close()
+
+
+def test_the_grants_for_a_river_sink_are_enough(role: Role) -> None:
+    role.grant(RIVER_SINK)
+    assert deliver(role) == {Delivered}
+
+
+@pytest.mark.parametrize("without", RIVER_SINK)
+def test_each_grant_for_a_river_sink_is_needed(role: Role, without: str) -> None:
+    role.grant([statement for statement in RIVER_SINK if statement != without])
+    assert deliver(role) == {Misconfigured}
 
 
 def look_after(role: Role) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import threading
 from typing import TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from riverbridge.client.adapters.psycopg3 import send
 from riverbridge.client.adapters.watch import Watch
 from riverbridge.errors import ClientError
-from riverbridge.store.database import Connect, Connection, is_fit, transaction
+from riverbridge.store.database import Connect, Connection, transaction
 from riverbridge.store.exchange import Exchange, carry_out
 
 T = TypeVar("T")
@@ -61,7 +63,7 @@ class OwnConnection:
 
     def _connected(self) -> Connection:
         if self._connection is not None:
-            if is_fit(self._connection):
+            if _is_fit(self._connection):
                 return self._connection
             # Lost, or interrupted in the middle of a transaction: nothing of it may go on.
             self._drop()
@@ -75,3 +77,17 @@ class OwnConnection:
             connection.autocommit = True
         self._connection = connection
         return connection
+
+
+def _is_fit(connection: Connection) -> bool:
+    """Whether an idle connection is there still. What the server has said last is read."""
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        return False
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    try:
+        while waiting.poll(0):
+            connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return False
+    return True

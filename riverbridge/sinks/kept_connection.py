@@ -1,9 +1,9 @@
-"""How a request over a kept HTTP connection fails, and what is known of the connection before."""
+"""How a request over a kept connection fails, and what is known of the connection before."""
 
 from __future__ import annotations
 
 import select
-import socket
+from typing import Protocol
 
 
 class NotSent(Exception):
@@ -18,10 +18,14 @@ class Lost(Exception):
     """The request was sent, at least in part, and no whole answer came."""
 
 
-def readable(sock: socket.socket) -> bool:
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+
+def readable(connection: _HasFileno) -> bool:
     """An idle connection with something to read is one the server has closed, or soon will."""
     poll = select.poll()
-    poll.register(sock, select.POLLIN)
+    poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
 
 
