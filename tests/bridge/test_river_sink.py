@@ -12,11 +12,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from riverbridge import Client, InsertOpts, RawArgs
 from riverbridge.model.outcome import Delivered, Misconfigured, Outcome, Permanent, Retry
 from riverbridge.sinks import river
 from riverbridge.sinks.base import Message
 from riverbridge.sinks.river import RiverSink
 from riverbridge.testing.proxy import Proxy
+from tests.support.bridge import BridgeProcess
 from tests.support.database import Database, Server, new_name
 from tests.support.wait import eventually
 
@@ -212,6 +214,27 @@ def test_connections_are_as_many_as_threads_and_end_when_idle(
     assert sessions(connection) == 1
     sink.close()
     eventually(lambda: sessions(connection) == 0)
+
+
+def test_an_event_that_is_led_back_to_its_queue_takes_one_turn_more(
+    database: Database,
+) -> None:
+    twin = make_conninfo(database.dsn, hostaddr="127.0.0.1", host="spelt.otherwise")
+    settings = {
+        "SINKS__SELF__TYPE": "river",
+        "SINKS__SELF__DATABASE_URL": twin,
+        "SINKS__SELF__QUEUE": "outbox",
+    }
+    with Client(database.dsn) as client:
+        first = client.insert(RawArgs("moved", "{}"), InsertOpts(queue="outbox")).job
+        with BridgeProcess(database, settings):
+            eventually(
+                lambda: [job.state for job in client.job_list().jobs] == ["completed"] * 2, 30
+            )
+        jobs = client.job_list().jobs
+        assert [job.attempt for job in jobs] == [1, 1]
+        assert jobs[0].id == first.id
+        assert jobs[1].metadata["event_id"].endswith(f":{first.id}")
 
 
 @pytest.mark.parametrize(
