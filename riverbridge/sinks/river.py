@@ -17,9 +17,9 @@ from riverbridge.client.announcing import Announcements
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.names import check_schema_name
 from riverbridge.model.options import MAX_ATTEMPTS_DEFAULT, NewJob
-from riverbridge.model.outcome import Delivered, Misconfigured, Outcome, Retry, Unreachable
+from riverbridge.model.outcome import Delivered, Outcome, Retry
 from riverbridge.sinks.base import Message
-from riverbridge.sinks.river_link import LeftOut, Link, TooLate, unanswered
+from riverbridge.sinks.river_link import LeftOut, Link, Stage, TooLate, unanswered
 from riverbridge.sinks.river_row import row_of
 from riverbridge.sinks.threads import Threads
 from riverbridge.store.database import connector
@@ -92,33 +92,36 @@ class RiverSink:
     def _turn(self, link: Link, call: _Call) -> int:
         if call.take(link):
             try:
-                outcomes = self._insert(link, call.rows, call.deadline)
+                end = self._insert(link, call, 0, len(call.rows))
             except Exception as error:
                 log.exception("river sink: an insert failed in a way it must not")
                 link.close()
-                fault = f"the river sink failed: {type(error).__name__}"
-                outcomes = [Retry(fault, ambiguous=True)] * len(call.rows)
-            call.report(outcomes)
+                end = Retry(f"the river sink failed: {type(error).__name__}", ambiguous=True)
+            call.end(end)
         return 0
 
-    def _insert(self, link: Link, rows: Sequence[NewJob], deadline: float) -> list[Outcome]:
-        """One outcome for each of `rows`. If one is at fault, the halves go by themselves."""
+    def _insert(self, link: Link, call: _Call, start: int, stop: int) -> Outcome | None:
+        """Insert a part of the rows. If one of them is at fault, the halves go by themselves.
+
+        Returns the outcome of all that is left, if there is no use in going on.
+        """
+        rows = call.rows[start:stop]
         try:
             with self._announcements.of(rows) as queues:
-                link.insert(rows, queues, deadline)
+                link.insert(rows, queues, call.deadline)
         except TooLate:
-            return [unanswered("waiting", "no time left")] * len(rows)
+            return unanswered("waiting", "no time left")
         except (psycopg.Error, LeftOut) as error:
             outcome, one_is_at_fault = link.judged(error)
-            if not one_is_at_fault or len(rows) == 1:
-                return [outcome] * len(rows)
+            if not one_is_at_fault:
+                return outcome
         else:
-            return [DELIVERED] * len(rows)
-        middle = len(rows) // 2
-        first = self._insert(link, rows[:middle], deadline)
-        if isinstance(first[-1], Unreachable | Misconfigured):
-            return first + [first[-1]] * (len(rows) - middle)
-        return first + self._insert(link, rows[middle:], deadline)
+            outcome = DELIVERED
+        if outcome is DELIVERED or len(rows) == 1:
+            call.note(start, stop, outcome)
+            return None
+        middle = (start + stop) // 2
+        return self._insert(link, call, start, middle) or self._insert(link, call, middle, stop)
 
 
 class _Call:
@@ -130,7 +133,7 @@ class _Call:
         self.done = threading.Event()
         self._lock = threading.Lock()
         self._link: Link | None = None
-        self._outcomes: Sequence[Outcome] | None = None
+        self._outcomes: list[Outcome | None] = [None] * len(rows)
         self._over = False
 
     def take(self, link: Link) -> bool:
@@ -140,21 +143,28 @@ class _Call:
                 self._link, link.stage = link, "waiting"
             return not self._over
 
-    def report(self, outcomes: Sequence[Outcome]) -> None:
+    def note(self, start: int, stop: int, outcome: Outcome) -> None:
+        """What became of some rows: known, whatever becomes of the others."""
+        with self._lock:
+            if not self._over:
+                self._outcomes[start:stop] = [outcome] * (stop - start)
+
+    def end(self, rest: Outcome | None) -> None:
+        """Nothing more is inserted. rest: what becomes of the rows that are left."""
         with self._lock:
             self._link = None
             if not self._over:
-                self._outcomes = outcomes
+                self._outcomes = [outcome or rest for outcome in self._outcomes]
         self.done.set()
 
     def finish(self, closing: bool) -> Sequence[Outcome]:
-        """The outcomes; if there are none yet, what is under way is ended."""
+        """The outcomes. If some are missing, what is under way is ended."""
         with self._lock:
             self._over = True
-            if self._outcomes is not None:
-                return self._outcomes
-            why = "the sink was closed" if closing else "no answer before the deadline"
+            stage: Stage = "waiting"
             if self._link is not None:
+                stage = self._link.stage
                 self._link.abort()
-            stage = "waiting" if self._link is None else self._link.stage
-            return [unanswered(stage, why)] * len(self.rows)
+            why = "the sink was closed" if closing else "no answer before the deadline"
+            rest = unanswered(stage, why)
+            return [outcome or rest for outcome in self._outcomes]

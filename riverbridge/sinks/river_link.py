@@ -20,6 +20,8 @@ from riverbridge.store.database import Connect, Connection, cut, lost, refused, 
 from riverbridge.store.exchange import carry_out, sqlstate
 from riverbridge.store.insert import all_taken, insert_many_fast
 
+SOONEST = 0.001
+"""Seconds: the shortest time limit that Postgres has."""
 IDLE_LIMIT = 5.0
 """Seconds after which the server ends a transaction whose client has fallen silent."""
 
@@ -30,10 +32,6 @@ _ABSENT = ("08", "53", "57")
 """A connection lost, no room for one more, a server that stops, a statement without an answer."""
 _ROW = ("22", "23", "54")
 """Values, constraints, limits: as this row is, it will never be taken."""
-
-
-SOONEST = 0.001
-"""Seconds: the shortest time limit that Postgres has."""
 
 Stage = Literal["waiting", "connecting", "inserting", "committing"]
 
@@ -80,10 +78,11 @@ class Link:
         """What `error`, which `insert` raised, means; and whether a single row may be at fault."""
         if isinstance(error, LeftOut):
             return Retry("not inserted: a trigger on river_job left the row out"), True
-        text = " ".join(str(error).split())
         if self.stage == "connecting":
+            text = " ".join(str(error).split())  # a line for each address
             wrong = refused(error) or any(words in text for words in _TLS)
             return (Misconfigured if wrong else Unreachable)(f"no connection: {text}"), False
+        text = str(error).partition("\n")[0]  # the others may quote the row
         if self._connection is None or lost(self._connection):
             return unanswered(self.stage, text), False
         code = sqlstate(error) or ""
@@ -91,7 +90,6 @@ class Link:
             return Misconfigured(text), False
         if code.startswith(_ABSENT):
             return unanswered("inserting", text), False
-        text = str(error).partition("\n")[0]
         return (Permanent if code.startswith(_ROW) else Retry)(f"not inserted: {text}"), True
 
     def abort(self) -> None:

@@ -13,7 +13,14 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from riverbridge import Client, InsertOpts, RawArgs
-from riverbridge.model.outcome import Delivered, Misconfigured, Outcome, Permanent, Retry
+from riverbridge.model.outcome import (
+    Delivered,
+    Misconfigured,
+    Outcome,
+    Permanent,
+    Retry,
+    Unreachable,
+)
 from riverbridge.sinks import river
 from riverbridge.sinks.base import Message
 from riverbridge.sinks.river import RiverSink
@@ -167,6 +174,20 @@ def test_bad_rows_hold_no_other_and_say_why(
     left = [n for n, outcome in enumerate(outcomes) if outcome != Delivered()]
     assert left == [3, 5, 70, 71]
     assert len(ids(connection)) == 96
+
+
+def test_what_was_decided_by_the_deadline_is_told(
+    make: Callable[..., RiverSink], connection: psycopg.Connection[Any]
+) -> None:
+    """Else a batch with many rows to refuse would begin from the start each time."""
+    connection.execute("ALTER TABLE river_job ADD CONSTRAINT never CHECK (kind <> 'moved')")
+    try:
+        outcomes = send(make(), messages(3000), 0.5)
+    finally:
+        connection.execute("ALTER TABLE river_job DROP CONSTRAINT never")
+    assert type(outcomes[0]) is Permanent
+    assert "never" in outcomes[0].error
+    assert type(outcomes[-1]) is Unreachable
 
 
 def test_the_same_events_at_once_from_several_make_one_job_each(
