@@ -17,7 +17,7 @@ from riverbridge.model.options import (
     check_new_job,
 )
 from riverbridge.model.outcome import Permanent
-from riverbridge.sinks.base import Message, headers_object
+from riverbridge.sinks.base import REPLAY, Message, headers_object
 
 QUEUE, PRIORITY, TAGS = "river-queue", "river-priority", "river-tags"
 """Headers that say how the job is inserted, and do not go with it; tags are joined by commas."""
@@ -25,7 +25,12 @@ QUEUE, PRIORITY, TAGS = "river-queue", "river-priority", "river-tags"
 ALL_STATES = 0xFF
 """The mask of a row whose key is taken as long as the row is there (contract 4.5)."""
 
-_KEPT = {"ce_source": "event_source", "traceparent": "traceparent", "tracestate": "tracestate"}
+_KEPT = {
+    "ce_source": "event_source",
+    REPLAY: "event_replay",
+    "traceparent": "traceparent",
+    "tracestate": "tracestate",
+}
 _SAID_OTHERWISE = {
     "ce_id", "ce_specversion", "ce_time", "ce_type", "content-type", QUEUE, PRIORITY, TAGS,
 }  # fmt: skip
@@ -51,7 +56,7 @@ def row_of(message: Message, max_attempts: int = MAX_ATTEMPTS_DEFAULT) -> NewJob
             None,
             tuple(filter(None, options.get(TAGS, "").split(","))),
             _metadata(message, options),
-            unique_key(kind, queue, message.id),
+            unique_key(kind, queue, message.id, options.get(REPLAY)),
             ALL_STATES,
         )
         check_new_job(row)
@@ -62,12 +67,14 @@ def row_of(message: Message, max_attempts: int = MAX_ATTEMPTS_DEFAULT) -> NewJob
     return row
 
 
-def unique_key(kind: str, queue: str, id_: str) -> bytes:
+def unique_key(kind: str, queue: str, id_: str, replay: str | None = None) -> bytes:
     """What an event's job is unique by: spelt as River spells its own keys, and none of them.
 
-    Kind and queue count so that one event may become one job each in several queues (contract 4.2).
+    Kind and queue count so that one event may become one job each in several queues; a replay is
+    meant to become another one (contract 4.2).
     """
-    return sha256(f"&kind={kind}&queue={queue}&event={id_}".encode()).digest()
+    text = f"&kind={kind}&queue={queue}&event={id_}" + (f"&replay={replay}" if replay else "")
+    return sha256(text.encode()).digest()
 
 
 def _args(body: bytes | None) -> str:

@@ -14,7 +14,7 @@ from riverbridge.model.job import JobState
 from riverbridge.model.options import NewJob
 from riverbridge.model.outcome import Permanent
 from riverbridge.settings.sinks.river import RiverSink as Settings
-from riverbridge.sinks.base import Message
+from riverbridge.sinks.base import REPLAY, Message
 from riverbridge.sinks.river import RiverSink
 from riverbridge.sinks.river_row import row_of, unique_key
 from tests.support.jobs import job
@@ -71,6 +71,15 @@ def test_what_says_nothing_gets_rivers_defaults() -> None:
 def test_an_event_is_another_job_in_another_queue_or_of_another_kind() -> None:
     keys = {unique_key(*each) for each in (("a", "q", "1"), ("a", "r", "1"), ("b", "q", "1"))}
     assert len(keys) == 3
+
+
+def test_a_replay_is_another_job_and_says_which_one_it_is() -> None:
+    first, again, second = (
+        row(Message("1", b"{}", "some_kind", headers=((REPLAY, number),) if number else ()))
+        for number in ("", "1", "2")
+    )
+    assert len({first.unique_key, again.unique_key, second.unique_key}) == 3
+    assert json.loads(again.metadata) == {"event_id": "1", "event_replay": "1"}
 
 
 @pytest.mark.parametrize(
