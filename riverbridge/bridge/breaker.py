@@ -33,7 +33,7 @@ class Breaker:
         self._clock = clock
         self._lock = threading.Lock()
         self._state: State = "closed"
-        self._since = clock()
+        self._since = 0.0
         self._probe_at = 0.0
         self._rest = 0.0
         self.reason = ""
@@ -47,6 +47,11 @@ class Breaker:
             if self._state == "open" and self._clock() >= self._probe_at:
                 return "half_open"
             return self._state
+
+    def open_for(self) -> float:
+        """Seconds since it opened, whatever its probes said; 0 while it is closed."""
+        with self._lock:
+            return 0.0 if self._state == "closed" else self._clock() - self._since
 
     def room(self, wanted: int) -> int:
         """How many of `wanted` messages may be sent now: all, one as a probe, or none."""
@@ -95,6 +100,8 @@ class Breaker:
                 "is misconfigured" if isinstance(fault, Misconfigured) else "does not answer",
                 fault.error,
             )
+        if self._state == "closed":
+            self._since = self._clock()
         self._state = "open"
         self.reason = fault.error
         telemetry.breaker_state.set(_LEVELS["open"], {"sink": self._name})

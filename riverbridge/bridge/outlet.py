@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
@@ -24,6 +25,9 @@ class Outlet:
         self._sink = sink
         self._threads = self._free = threads
         self._started = 0
+        self._full_since = float("inf")
+        self.parked_at = float("-inf")
+        """When a job was last parked to wait for this sink (time.monotonic)."""
         self._lock = threading.Lock()
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
@@ -32,6 +36,14 @@ class Outlet:
         if self._free <= 0:
             return 0
         return self.breaker.room(1_000_000)
+
+    def full_for(self) -> float:
+        """Seconds since all its threads are out; 0 while one is free."""
+        return max(0.0, time.monotonic() - self._full_since)
+
+    def left_waiting(self) -> None:
+        """A job is parked until this sink takes it."""
+        self.parked_at = time.monotonic()
 
     def submit(
         self,
@@ -42,6 +54,8 @@ class Outlet:
         """Render and deliver in a thread; `done` gets an outcome for each message."""
         with self._lock:
             self._free -= 1
+            if self._free == 0:
+                self._full_since = time.monotonic()
             if self._started < self._threads:
                 self._started += 1
                 # Daemons: a sink that hangs does not keep the process from ending.
@@ -76,6 +90,8 @@ class Outlet:
         finally:
             with self._lock:
                 self._free += 1
+                if self._free > 0:
+                    self._full_since = float("inf")
             self.breaker.heard(outcomes)
             done(outcomes)
         counts: dict[str, int] = {}

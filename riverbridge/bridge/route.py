@@ -2,84 +2,129 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from riverbridge.bridge.alarms import Alarms
+from riverbridge.bridge.branch import Branch
+from riverbridge.bridge.dead_letters import DeadLetters
 from riverbridge.bridge.envelope import Envelope, expired
+from riverbridge.bridge.fan_out import FanOut
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.engine.batch import Batch
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
-from riverbridge.model.outcome import (
-    Cancelled,
-    Delivered,
-    Misconfigured,
-    Outcome,
-    Permanent,
-    Retry,
-    Snoozed,
-    Unreachable,
-)
+from riverbridge.model.outcome import Outcome, Permanent, Retry
 from riverbridge.sinks.base import Message
 
-log = logging.getLogger(__name__)
-
-_GRAVITY: tuple[type[Outcome], ...] = (
-    Permanent,
-    Cancelled,
-    Misconfigured,
-    Unreachable,
-    Snoozed,
-    Retry,
-    Delivered,
-)
-"""Of several sinks' outcomes the first of these is the job's: refused for good by one is refused;
-else one that did not answer, or had no turn for it, releases the job; else one that failed spends
-the attempt."""
+PATIENCE = 0.25
+"""Seconds a job waits for a sink beyond the fastest one's answer, unless the route says more."""
 
 
 class Route:
     """The bridge's taker (`riverbridge.engine.batch.Taker`)."""
 
-    def __init__(self, name: str, sinks: Mapping[Outlet, Envelope]) -> None:
+    def __init__(
+        self,
+        name: str,
+        sinks: Mapping[Outlet, Envelope],
+        *,
+        patience: float = PATIENCE,
+        dead_letters: DeadLetters | None = None,
+        alarms: Alarms | None = None,
+    ) -> None:
+        """patience: seconds; for several sinks. dead_letters: what gets a job before its discard.
+        alarms: shared by the routes of a process.
+        """
         self.name = name
-        self._sinks = dict(sinks)
+        self._patience = patience
+        self._dead_letters = dead_letters
+        self._alarms = alarms or Alarms()
+        self._branches = [
+            Branch(outlet, envelope, self._alarms.clock) for outlet, envelope in sinks.items()
+        ]
 
     def room(self) -> int:
-        """How many jobs all of its sinks would take now."""
-        return min(outlet.room() for outlet in self._sinks)
+        """How many jobs it would take now: 0 where no sink is open, and for a moment also where
+        one that keeps up has all its threads out."""
+        if len(self._branches) == 1:
+            return self._branches[0].outlet.room()
+        for branch in self._branches:
+            if branch.awaited and (full := branch.outlet.full_for()):
+                if full <= self._patience:
+                    return 0
+                branch.lag.late(self._alarms.clock())
+        return max(branch.outlet.room() for branch in self._branches)
 
     def take(self, batch: Batch) -> None:
-        """Hand the jobs that have no outcome yet to every sink; answer when all have spoken."""
-        _answer_expired(batch)
-        delivery = _Delivery(batch, waiting=len(self._sinks))
-        if not delivery.places:
+        """Hand the jobs that have no outcome yet to every sink that lacks them."""
+        places = self._unexpired(batch)
+        if not places:
             return
-        for outlet, envelope in self._sinks.items():
-            delivery.send(outlet, envelope)
+        if len(self._branches) == 1:
+            [branch] = self._branches
+            refused_by = dict.fromkeys(places, branch) if self._dead_letters else {}
+            branch.send(
+                batch, places, lambda outcomes: self._answer(batch, places, outcomes, refused_by)
+            )
+            return
+        FanOut(
+            batch,
+            places,
+            self._branches,
+            patience=self._patience,
+            alarms=self._alarms,
+            answer=lambda *answer: self._answer(batch, *answer),
+        ).start()
+
+    def waits(self) -> Iterator[tuple[Outlet, Callable[[], Sequence[int]]]]:
+        """The sinks its jobs may be parked for, and the jobs whose answer is out there."""
+        if len(self._branches) > 1:
+            for branch in self._branches:
+                yield branch.outlet, branch.late.out
+        if self._dead_letters is not None:
+            yield self._dead_letters.outlet, tuple
 
     def preview(self, job: ClaimedJob) -> list[tuple[str, Message | Permanent]]:
         """What would be sent, by sink name."""
         found: list[tuple[str, Message | Permanent]] = []
-        for outlet, envelope in self._sinks.items():
+        for branch in self._branches:
             try:
-                found.append((outlet.name, envelope.render(job)))
+                found.append((branch.name, branch.envelope.render(job)))
             except TemplateError as error:
-                found.append((outlet.name, Permanent(str(error))))
+                found.append((branch.name, Permanent(str(error))))
         return found
 
+    def _unexpired(self, batch: Batch) -> list[int]:
+        """The places of the jobs to be sent; the others are answered here."""
+        over: dict[int, Outcome] = {}
+        for place, job in enumerate(batch.jobs):
+            if '"expires_at"' in job.metadata:
+                try:
+                    outcome: Outcome | None = expired(job)
+                except TemplateError as error:
+                    outcome = Permanent(str(error))
+                if outcome is not None:
+                    over[place] = outcome
+        places = batch.open()
+        if over:
+            self._answer(batch, [p for p in places if p in over], list(over.values()), {})
+        return [place for place in places if place not in over] if over else places
 
-def _answer_expired(batch: Batch) -> None:
-    for place, job in enumerate(batch.jobs):
-        if '"expires_at"' in job.metadata:
-            try:
-                over: Outcome | None = expired(job)
-            except TemplateError as error:
-                over = Permanent(str(error))
-            if over is not None:
-                batch.answer([over], place)
+    def _answer(
+        self,
+        batch: Batch,
+        places: Sequence[int],
+        outcomes: Sequence[Outcome],
+        refused_by: Mapping[int, Branch],
+    ) -> None:
+        """Answer for these jobs; what is to be discarded only after its dead letter."""
+        if self._dead_letters is not None:
+            places, outcomes = self._dead_letters.take(batch, places, outcomes, refused_by)
+        if len(places) == len(batch.jobs):
+            batch.answer(outcomes)
+        else:
+            for place, outcome in zip(places, outcomes, strict=True):
+                batch.answer([outcome], place)
 
 
 class Unmatched:
@@ -97,81 +142,3 @@ class Unmatched:
                 for job in batch.jobs
             ]
         )
-
-
-class _Delivery:
-    """One batch on its way to the sinks of its route."""
-
-    def __init__(self, batch: Batch, waiting: int) -> None:
-        self._batch = batch
-        self._waiting = waiting
-        self._lock = threading.Lock()
-        self.places = batch.open()
-        self._worst: Sequence[Outcome] = ()
-
-    def send(self, outlet: Outlet, envelope: Envelope) -> None:
-        sent: list[int] = []
-        refused: list[tuple[int, Outcome]] = []
-
-        def messages() -> list[Message]:
-            if self._batch.abandoned:
-                return []
-            jobs = self._batch.jobs
-            rendered = []
-            for place in self.places:
-                try:
-                    rendered.append(envelope.render(jobs[place]))
-                except TemplateError as error:
-                    refused.append((place, Permanent(str(error))))
-                except Exception as error:
-                    # A defect of ours costs this job an attempt and no other job anything.
-                    log.exception("job %d could not be rendered", jobs[place].id)
-                    text = f"could not be rendered: {type(error).__name__}: {error}"
-                    refused.append((place, Retry(text)))
-                else:
-                    sent.append(place)
-            return rendered
-
-        def done(outcomes: Sequence[Outcome]) -> None:
-            if len(outcomes) != len(sent) or len(sent) + len(refused) != len(self.places):
-                outcomes = [Unreachable("dropped unsent")] * len(self.places)
-            elif refused:
-                answers = dict(refused) | dict(zip(sent, outcomes, strict=True))
-                outcomes = [answers[place] for place in self.places]
-            self._heard([_named(outlet.name, outcome) for outcome in outcomes])
-
-        outlet.submit(messages, self._batch.deadline, done)
-
-    def _heard(self, outcomes: Sequence[Outcome]) -> None:
-        """Take one sink's outcomes, in the order of `places`; the last one's make the answer."""
-        with self._lock:
-            self._worst = [*map(_graver, outcomes, self._worst)] if self._worst else outcomes
-            self._waiting -= 1
-            if self._waiting:
-                return
-        if len(self.places) == len(self._batch.jobs):
-            self._batch.answer(self._worst)
-        else:
-            for place, outcome in zip(self.places, self._worst, strict=True):
-                self._batch.answer([outcome], place)
-
-
-def _graver(one: Outcome, other: Outcome) -> Outcome:
-    return min(other, one, key=_gravity)
-
-
-def _gravity(outcome: Outcome) -> tuple[int, float]:
-    # Of two that failed, the one that asked to be left alone for longer.
-    after = outcome.after if isinstance(outcome, Retry) else 0.0
-    return _GRAVITY.index(type(outcome)), -after
-
-
-def _named(sink: str, outcome: Outcome) -> Outcome:
-    """Errors say which sink they came from."""
-    if type(outcome) is Delivered:
-        return outcome
-    match outcome:
-        case Retry() | Permanent():
-            return replace(outcome, error=f"{sink}: {outcome.error}")
-        case _:
-            return outcome

@@ -140,6 +140,11 @@ class Crew:
             watch.waker.remove(feed)
         self._keeper.serve(self._feeds())
 
+    def wake(self, queue: str) -> None:
+        """Claim from `queue` at once: it has jobs that nobody announced."""
+        for waker in self._wakers:
+            waker.notify(queue)
+
     def unstick(self) -> None:
         """Cut the connections of what stands still: a server that hangs sends no error."""
         patience = self._longest_turn + STUCK

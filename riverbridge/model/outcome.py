@@ -51,6 +51,7 @@ class Permanent:
     """Refused for good (too large, invalid). Row: `discarded` at once, error appended."""
 
     error: str
+    metadata: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,18 @@ class Snoozed:
 
 
 @dataclass(frozen=True, slots=True)
+class Parked:
+    """One of its receivers is closed or lags. Row: `scheduled`, attempt as it was, no error.
+
+    error: appended all the same, where a refusal is what waits for a receiver (a dead letter).
+    """
+
+    seconds: float
+    metadata: str | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """The process stops and ended it. Row: `available` at once, attempt given back, no error."""
 
@@ -103,5 +116,6 @@ Outcome = (
     | Misconfigured
     | Cancelled
     | Snoozed
+    | Parked
     | Interrupted
 )

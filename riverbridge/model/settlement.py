@@ -16,6 +16,7 @@ from riverbridge.model.outcome import (
     Interrupted,
     Misconfigured,
     Outcome,
+    Parked,
     Permanent,
     Retry,
     Snoozed,
@@ -76,7 +77,8 @@ def settlement(
         case Retry():
             return _failed(job, outcome, attempt, retry, limit(job, max_attempts))
         case Permanent():
-            return Settlement(job.id, JobState.DISCARDED, attempt, error_text(outcome.error))
+            error = error_text(outcome.error)
+            return Settlement(job.id, JobState.DISCARDED, attempt, error, metadata=outcome.metadata)
         case Cancelled():
             return Settlement(
                 job.id,
@@ -90,6 +92,10 @@ def settlement(
             state = JobState.AVAILABLE if outcome.seconds <= AT_ONCE else JobState.SCHEDULED
             counted = _one_more_snooze(job.metadata, outcome.metadata)
             return Settlement(job.id, state, job.attempt, None, outcome.seconds, counted)
+        case Parked():
+            why = error_text(outcome.error) if outcome.error else None
+            seconds, noted = outcome.seconds, outcome.metadata
+            return Settlement(job.id, JobState.SCHEDULED, job.attempt, why, seconds, noted)
         case Interrupted():
             back = JobState.AVAILABLE
             return Settlement(job.id, back, job.attempt, None, 0.0, outcome.metadata)

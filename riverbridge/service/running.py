@@ -1,7 +1,7 @@
 """The bridge, running: threads started, supervised and ended in order.
 
-Threads: lanes, keeper, listener, leader, probes. Each lane has a connection, and so have keeper,
-listener and leader: at most lanes + 3.
+Threads: lanes, keeper, listener, leader, recovery, probes. Each lane has a connection, and so have
+keeper, listener and leader: at most lanes + 3, and one more while parked jobs are brought forward.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from riverbridge.bridge.outlet import Outlet
+from riverbridge.bridge.recovery import Lot, Recovery
 from riverbridge.console.probes import Server, application
 from riverbridge.engine.batch import Feed
-from riverbridge.engine.crew import Crew, Manning, stalled
+from riverbridge.engine.crew import STUCK, Crew, Manning, stalled
 from riverbridge.engine.identity import VERSION, client_id, crashed_before, process_table
 from riverbridge.engine.lane import Limits
 from riverbridge.engine.supervisor import Supervisor
@@ -24,9 +25,11 @@ from riverbridge.service.process import spare_collector
 from riverbridge.service.wiring import (
     kept,
     make_feeds,
+    make_lots,
     make_routes,
     serve_metrics,
     source_name,
+    threads,
 )
 from riverbridge.settings import Settings
 from riverbridge.sinks.base import Sink
@@ -80,6 +83,8 @@ class Bridge:
             crashed = self._survey(processes, sinks, self._asked_to_stop)
         self._crew = self._make_crew(processes, crashed)
         self._leader = self._make_leader() if settings.elections else None
+        lots = make_lots(settings, self.routes)
+        self._recovery = self._make_recovery(lots) if lots else None
         self._listen()
         self._wired = True
 
@@ -100,7 +105,7 @@ class Bridge:
             if sinks is None:
                 sinks = {name: sink.open(name) for name, sink in settings.sinks.items()}
             for name, sink in sinks.items():
-                self._outlets[name] = Outlet(name, sink, threads=settings.lanes + 2)
+                self._outlets[name] = Outlet(name, sink, threads=threads(settings))
             self.routes = make_routes(settings, self._outlets, source_name(connection, settings))
             self.feeds = make_feeds(
                 settings, self.routes, lambda route: processes.first_start(connection, route)
@@ -170,6 +175,14 @@ class Bridge:
             duties=[Scheduler(schema=schema), cleaner],
         )
 
+    def _make_recovery(self, lots: list[Lot]) -> Recovery:
+        return Recovery(
+            lots,
+            connect=self._connect,
+            schema=self.settings.db_schema,
+            woken=self._crew.wake,
+        )
+
     def _listen(self) -> None:
         settings = self.settings
         url = settings.listen_url
@@ -189,6 +202,8 @@ class Bridge:
         self._crew.start(self._asked_to_stop)
         if self._leader is not None:
             self._rest_threads.start("leader", self._leader.run)
+        if self._recovery is not None:
+            self._rest_threads.start("recovery", self._recovery.run)
         log.info(
             "riverbridge %s serves %s as %s; probes on port %d",
             VERSION,
@@ -200,6 +215,8 @@ class Bridge:
     def unstick(self) -> None:
         """Cut the connections of what stands still: a server that hangs sends no error."""
         self._crew.unstick()
+        if self._recovery and stalled(self._recovery.progress, STUCK):
+            self._recovery.unstick()
 
     def stop(self) -> None:
         """No new claims; settle what is out within the grace time; then end everything."""
@@ -220,6 +237,8 @@ class Bridge:
         found = self._crew.checks()
         if self._leader is not None:
             found["leader"] = stalled(self._leader.progress, 20.0)
+        if self._recovery is not None:
+            found["recovery"] = stalled(self._recovery.progress, STUCK)
         for name, outlet in self._outlets.items():
             state = outlet.breaker.state
             found[f"sink-{name}"] = None if state == "closed" else f"breaker {state}"

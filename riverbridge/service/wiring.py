@@ -10,8 +10,11 @@ from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 
+from riverbridge.bridge.alarms import Alarms
+from riverbridge.bridge.dead_letters import DeadLetters
 from riverbridge.bridge.envelope import Envelope
 from riverbridge.bridge.outlet import Outlet
+from riverbridge.bridge.recovery import Lot
 from riverbridge.bridge.route import Route, Unmatched
 from riverbridge.bridge.template import Template
 from riverbridge.engine.batch import Feed
@@ -43,6 +46,7 @@ def retry_policy(route: RouteSettings) -> RetryPolicy:
 def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) -> dict[str, Route]:
     """The takers, by route name. `source` names the events' origin."""
     routes = {}
+    alarms = Alarms()
     for name, route in settings.routes.items():
         sinks = {}
         for sink_name in route.sinks:
@@ -54,8 +58,45 @@ def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) 
                 key=None if route.key is None else Template.parse(route.key),
                 headers={key: Template.parse(text) for key, text in sink.message_headers.items()},
             )
-        routes[name] = Route(name, sinks)
+        routes[name] = Route(
+            name,
+            sinks,
+            patience=route.patience,
+            dead_letters=_dead_letters(settings, name, outlets, source),
+            alarms=alarms,
+        )
     return routes
+
+
+def _dead_letters(
+    settings: Settings, name: str, outlets: Mapping[str, Outlet], source: str
+) -> DeadLetters | None:
+    route = settings.routes[name]
+    if route.dead_letters is None:
+        return None
+    sink = settings.sinks[route.dead_letters]
+    return DeadLetters(
+        outlets[route.dead_letters],
+        route=name,
+        source=source,
+        destination=Template.parse(sink.destination[1], sink.escape),
+        max_attempts=route.max_attempts,
+    )
+
+
+def make_lots(settings: Settings, routes: Mapping[str, Route]) -> list[Lot]:
+    """Where jobs may be parked: for each route, by the sinks they may wait for."""
+    return [
+        Lot(outlet, settings.routes[name].queues, sent)
+        for name, route in routes.items()
+        for outlet, sent in route.waits()
+    ]
+
+
+def threads(settings: Settings) -> int:
+    """For each sink: as many as there are lanes that may call it at once, and two more."""
+    own = [route.lanes for route in settings.routes.values() if route.lanes is not None]
+    return settings.lanes + sum(own) + 2
 
 
 def make_feeds(

@@ -123,8 +123,11 @@ class _Draft:
         if sinks and not self.entries("routes"):
             self.opened.add(("routes", OUTBOX))
             self._default(("routes", OUTBOX, "queues"), [OUTBOX])
+        dead_letters = {path: given.value for path, given in self.given.items() if _dead(path)}
         for route in self.entries("routes"):
-            self._default(("routes", route, "sinks"), list(sinks), also=bool(sinks))
+            # A sink for dead letters gets what others failed to deliver, and nothing unasked.
+            others = [sink for sink in sinks if sink not in dead_letters.values()]
+            self._default(("routes", route, "sinks"), others, also=bool(others))
         deadline = self.given.get(("deadline",))
         for sink in sinks:
             if deadline is not None:
@@ -154,6 +157,10 @@ class _Draft:
         self.broken.add(path)
         whole = detail["type"] in ("missing", "union_tag_not_found", "union_tag_invalid")
         return _prune(tree, path[:-1] if whole else path)
+
+
+def _dead(path: shape.Path) -> bool:
+    return path[0] == "routes" and path[2:] == ("dead_letters",)
 
 
 def _path(detail: ErrorDetails) -> shape.Path:

@@ -134,6 +134,16 @@ class Route(Part):
         description="Hold jobs by a row lock while they are delivered, mark them running first, "
         "or learn which fits.",
     )
+    patience: Annotated[float, Seconds(0, MINUTE)] = Field(
+        0.25,
+        description="How long a job waits for one of several sinks, once the fastest has answered; "
+        "then it is parked, and comes back for that sink alone.",
+    )
+    dead_letters: Annotated[str | None, Text(64, checks.own_name)] = Field(
+        None,
+        description="The sink that gets a job before it is discarded; none of the route's own.",
+        examples=["graveyard"],
+    )
     max_age: Annotated[float | None, Seconds(1, 3650 * DAY)] = Field(
         None, description="Cancel jobs that were already due for longer when the route first ran."
     )

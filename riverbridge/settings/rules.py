@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -19,6 +20,8 @@ from riverbridge.settings.sinks.kafka import insecure_properties
 from riverbridge.settings.sinks.river import RiverSink
 from riverbridge.settings.values import spell
 
+# What a dead letter's destination may not depend on: a job may be discarded for want of just that.
+_OF_THE_JOB = re.compile(r"\{\s*(args|metadata)\b")
 CheckTemplate = Callable[[str], object]
 # Addresses that take a port from others too; localhost is another spelling of some.
 _WIDE = frozenset({"0.0.0.0", "::", "localhost"})  # noqa: S104
@@ -107,17 +110,20 @@ def _listening(checked: Checked) -> Iterator[Problem]:
 def _sinks_of_routes(checked: Checked) -> Iterator[Problem]:
     for name, route in checked.settings.routes.items():
         path = ("routes", name, "sinks")
-        if not checked.sinks:
+        if not checked.sinks or not route.sinks:
             yield Problem(
                 path, "no sink is configured; define one (RIVERBRIDGE_SINKS__<NAME>__TYPE)"
             )
             continue
         for sink in route.sinks:
-            if sink in checked.sinks:
-                continue
-            close = difflib.get_close_matches(sink, checked.sinks, 1, 0.6)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(checked.sinks)}"
-            yield Problem(path, f"there is no sink {sink}; {hint}")
+            yield from _known(checked, path, sink)
+
+
+def _known(checked: Checked, path: Path, sink: str) -> Iterator[Problem]:
+    if sink not in checked.sinks:
+        close = difflib.get_close_matches(sink, checked.sinks, 1, 0.6)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(checked.sinks)}"
+        yield Problem(path, f"there is no sink {sink}; {hint}")
 
 
 def _overlaps(checked: Checked) -> Iterator[Problem]:
@@ -224,6 +230,44 @@ def _retries(checked: Checked) -> Iterator[Problem]:
             )
 
 
+def _fan_out(checked: Checked) -> Iterator[Problem]:
+    for name, route in checked.settings.routes.items():
+        patience, sinks = ("routes", name, "patience"), ("routes", name, "sinks")
+        if patience in checked.given and len(route.sinks) == 1:
+            yield Problem(patience, "has no effect, as the route has one sink; unset it", (sinks,))
+
+
+def _dead_letters(checked: Checked) -> Iterator[Problem]:
+    for name, route in checked.settings.routes.items():
+        path, sinks = ("routes", name, "dead_letters"), ("routes", name, "sinks")
+        if route.dead_letters is None:
+            continue
+        yield from _known(checked, path, route.dead_letters)
+        if route.dead_letters in route.sinks:
+            yield Problem(
+                path,
+                f"{route.dead_letters} is one of the route's own sinks, which just failed then; "
+                "name another",
+                (sinks,),
+            )
+        elif (sink := checked.settings.sinks.get(route.dead_letters)) is not None:
+            if _OF_THE_JOB.search(sink.destination[1]):
+                yield Problem(
+                    path,
+                    f"the destination of sink {route.dead_letters} is made of a job's args or "
+                    "metadata, which a job that is discarded may lack; use a fixed one, {kind} or "
+                    "{queue}",
+                    (_at(route.dead_letters, sink.destination[0]),),
+                )
+            if route.key is None and (why := sink.wants_key):
+                yield Problem(
+                    path,
+                    f"sink {route.dead_letters} {why}, and this route has no key; give the route "
+                    "one, or name another sink",
+                    (("routes", name, "key"),),
+                )
+
+
 def _security(checked: Checked) -> Iterator[Problem]:
     for path, text, sink in _insecure(checked.settings):
         if not sink:
@@ -280,6 +324,8 @@ _RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
     _sinks,
     _loops,
     _retries,
+    _fan_out,
+    _dead_letters,
     _security,
     _used_templates,
 )

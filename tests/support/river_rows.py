@@ -17,6 +17,7 @@ from riverbridge.model.outcome import (
     Interrupted,
     Misconfigured,
     Outcome,
+    Parked,
     Permanent,
     Retry,
     Snoozed,
@@ -88,6 +89,8 @@ class Row:
                 self._finalize("cancelled")
             case Snoozed():
                 self.metadata["snoozes"] = self.metadata.get("snoozes", 0) + 1
+                self._put_off("scheduled", outcome.seconds, give_back=True)
+            case Parked():
                 self._put_off("scheduled", outcome.seconds, give_back=True)
             case Interrupted():
                 self._put_off("scheduled", 0.0, give_back=True)
