@@ -66,6 +66,8 @@ class _Share:
         """What is sent."""
         self.known: dict[int, Outcome] = {}
         """What it answered for jobs that it got before."""
+        self.awaiting: list[int] = []
+        """What was sent before and is not answered yet."""
         self.outcomes: Sequence[Outcome] | None = None
         """Its answers, in the order of `places`."""
         self.closed = False
@@ -144,6 +146,8 @@ class FanOut:
         sent, outcome = share.branch.late.recall(self._batch.jobs[place], memory.times)
         if outcome is not None:
             share.known[place] = outcome
+        elif sent:
+            share.awaiting.append(place)
         return not sent
 
     def _heard(self, share: _Share) -> Callable[[Sequence[Outcome]], None]:
@@ -255,17 +259,20 @@ class FanOut:
 
     def _expect(self, results: Mapping[int, Outcome]) -> None:
         """Have the answers kept that are still to come, by what the rows will show then."""
+        until = self._batch.deadline + 1.0
         for share in self._shares:
+            late = share.branch.late
             for place in share.places if share.out else ():
-                job, result = self._batch.jobs[place], results[place]
-                spent = isinstance(result, Retry | Permanent | Cancelled)
-                times = self._memories.get(place, NOTHING).times
-                share.branch.late.expect(
-                    job.id,
-                    min(job.attempt + spent, LAST_ATTEMPT),
-                    times + isinstance(result, Parked),
-                    self._batch.deadline + 1.0,
-                )
+                late.expect(*self._will_show(place, results[place]), until)
+            for place in share.awaiting:
+                late.follow(*self._will_show(place, results[place]))
+
+    def _will_show(self, place: int, result: Outcome) -> tuple[int, int, int]:
+        """The job's id, and by what it is known when it comes again: attempt and parkings."""
+        job, memory = self._batch.jobs[place], self._memories.get(place, NOTHING)
+        spent = isinstance(result, Retry | Permanent | Cancelled)
+        attempt = min(job.attempt + spent, LAST_ATTEMPT)
+        return job.id, attempt, memory.times + isinstance(result, Parked)
 
 
 def _nobody(missing: Sequence[tuple[_Share, Outcome | None]]) -> Outcome | None:

@@ -108,6 +108,12 @@ class LateAnswers:
                 del self._known[next(iter(self._known))]
             self._known[id_] = _Late(attempt, times, until)
 
+    def follow(self, id_: int, attempt: int, times: int) -> None:
+        """Job `id_` was settled without its answer once more; its row shows these numbers now."""
+        with self._lock:
+            if (late := self._known.get(id_)) is not None:
+                late.attempt, late.times = attempt, times
+
     def heard(self, id_: int, outcome: Outcome) -> None:
         """What became of it. Nobody waits for it; and one that was not reached is sent again."""
         with self._lock:

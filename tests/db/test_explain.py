@@ -42,6 +42,9 @@ VALUES: dict[str, object] = {
     "metadata": [None, None, None],
     "traces": ["", "", ""],
     "held": [1],
+    "sink": "events",
+    "before": [5, 7, 11],
+    "sent": [5, 7, 11],
     "owners": ["riverbridge_dead"] * 3,
     "leased": [1, 1, 1],
     "age": 0.0,
@@ -83,6 +86,7 @@ HOT = {
     "job/claim", "job/complete", "job/delete", "job/settle", "job/lease", "job/settle_leased",
     "job/still_leased", "job/orphans", "queue/unmatched", "queue/strangers", "process/forget",
     "job/stuck", "job/rescue", "replay/look", "replay/jobs", "replay/lock", "replay/move",
+    "job/unpark",
 }  # fmt: skip
 
 
@@ -169,6 +173,22 @@ def test_no_hot_statement_reads_the_whole_table(
     reads = [node for node in found if node.get("Relation Name") == "river_job"]
     assert reads
     assert [node["Node Type"] for node in reads if node["Node Type"] == "Seq Scan"] == []
+
+
+def test_parked_jobs_are_found_by_the_fetching_index_and_no_further_ahead_than_they_may_be(
+    full: psycopg.Connection[tuple[Any, ...]],
+) -> None:
+    scans = [node for node in nodes(plan("job/unpark", full)) if "Index Name" in node]
+    [search] = [
+        node for node in scans if node["Index Name"] == "river_job_prioritized_fetching_index"
+    ]
+    assert search["Node Type"] == "Index Scan"
+    for column in ("state", "queue", "priority", "scheduled_at >", "scheduled_at <"):
+        assert column in search["Index Cond"]
+    assert {node["Index Name"] for node in scans} == {
+        "river_job_prioritized_fetching_index",
+        "river_job_pkey",
+    }
 
 
 def test_a_claim_goes_down_the_fetching_index_by_its_floor(
