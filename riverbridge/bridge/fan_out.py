@@ -39,8 +39,14 @@ from riverbridge.model.outcome import (
 from riverbridge.model.settlement import LAST_ATTEMPT
 
 FIRST_PARKING, LONGEST_PARKING = 5.0, 300.0
-"""Seconds until a parked job comes back by itself: doubles from the first to the longest, and is
-not shorter than its sink has been out. Give or take a tenth."""
+"""Seconds until a parked job comes back by itself: doubles from the first to the longest, give or
+take a tenth."""
+
+OUTAGE_FACTOR = 4.0
+"""And it is not shorter than so many times what its sink has been out for. Each return in vain costs
+a few row versions; with this, a job comes back in vain about once while an outage lasts five times
+as long, and all returns together cost a quarter of what parking the new jobs does. When the sink is
+back, its jobs are brought forward anyway."""
 
 _GRAVITY: tuple[type[Outcome], ...] = (Permanent, Cancelled, Snoozed, Retry)
 """Of several sinks' refusals the first of these is the job's: refused for good by one is refused;
@@ -53,7 +59,7 @@ Answer = Callable[[Sequence[int], Sequence[Outcome], Mapping[int, Branch]], None
 
 def parking_time(times: int, out: float = 0.0) -> float:
     """Seconds until a job comes back that was parked `times` times before; out: as `Branch.out`."""
-    wait = max(FIRST_PARKING * 2.0 ** min(times, 16), out)
+    wait = max(FIRST_PARKING * 2.0 ** min(times, 16), OUTAGE_FACTOR * out)
     return min(LONGEST_PARKING, wait) * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
 
 

@@ -340,9 +340,9 @@ def test_a_lane_waits_for_a_busy_sink_as_long_as_the_patience() -> None:
     assert fan.route.room() > 1000
 
 
-def test_the_wait_doubles_and_is_not_shorter_than_the_outage() -> None:
+def test_the_wait_doubles_and_grows_with_the_outage() -> None:
     for times, out, expected in [(0, 0, 5), (1, 0, 10), (5, 0, 160), (6, 0, 300), (999, 0, 300),
-                                 (0, 60, 60), (5, 60, 160), (0, 9999, 300)]:  # fmt: skip
+                                 (0, 15, 60), (5, 15, 160), (0, 9999, 300)]:  # fmt: skip
         found = [parking_time(times, out) for _ in range(50)]
         assert all(0.9 * expected <= seconds <= 1.1 * expected for seconds in found)
         assert len(set(found)) > 1
@@ -351,7 +351,7 @@ def test_the_wait_doubles_and_is_not_shorter_than_the_outage() -> None:
 def test_the_wait_of_a_parked_job_grows_with_the_outage_of_its_sink() -> None:
     fan = FannedOut()
     fan.lags("b")
-    fan.alarms.pass_time(60.0)
+    fan.alarms.pass_time(15.0)
     batch = fan.take()
     fan["a"].answer()
     [outcome] = batch.outcomes()
@@ -369,7 +369,6 @@ def test_a_sink_that_lags_again_and_again_is_on_trial_for_longer_each_time(clock
     trials = []
     for _ in range(9):
         lag.late(clock.now)
-        assert lag.lagging
         began = clock.now
         while lag.lagging:
             lag.in_time(clock.now)

@@ -1,0 +1,174 @@
+"""2,000 jobs a second to three sinks, one of which fails: what the other two notice of it.
+
+Each run has an undisturbed phase and one with the fault, as long as each other, and goes on until
+all jobs are done. `make test-fanout`; RIVERBRIDGE_TEST_FANOUT_SECONDS is the length of a phase.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+import pytest
+
+from riverbridge.embedded.process import ChildProcess, plain_environment
+from tests.chaos.fanout.bridge import THIRD
+from tests.support.database import Database
+from tests.support.wait import eventually
+
+ROOT = Path(__file__).resolve().parents[3]
+SECONDS = float(os.environ.get("RIVERBRIDGE_TEST_FANOUT_SECONDS", "60"))
+RATE = float(os.environ.get("RIVERBRIDGE_TEST_FANOUT_RATE", "2000"))
+WARM_UP = 3.0
+HEALTHY = ("first", "second")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.postgres,
+    pytest.mark.timeout(300 + 8 * SECONDS),
+]
+
+
+class Phase(NamedTuple):
+    """Jobs committed from `began` to `ended`, as one sink saw them."""
+
+    name: str
+    rate: float
+    p50: float
+    p99: float
+    longest: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:<24} {self.rate:7.0f} jobs/s  p50 {self.p50 * 1000:7.1f} ms  "
+            f"p99 {self.p99 * 1000:7.1f} ms  longest {self.longest * 1000:7.1f} ms"
+        )
+
+
+class Run:
+    """One bridge, one inserter, and a switch."""
+
+    def __init__(self, database: Database, home: Path) -> None:
+        self._dsn = database.dsn
+        self._home = home
+        self._switch, self._ledger = home / "switch", home / "ledger"
+        self.committed: dict[int, float] = {}
+        self.acked: dict[str, dict[int, list[float]]] = {}
+
+    def set(self, mode: str) -> float:
+        """From now on the third sink does so; returns the time."""
+        before = self._switch.with_suffix(".new")
+        before.write_text(mode)
+        before.rename(self._switch)
+        return time.monotonic()
+
+    def bridge(self) -> ChildProcess:
+        settings = {"RIVERBRIDGE_LOG__LEVEL": "info", "RIVERBRIDGE_PROBES__PORT": "0"}
+        for name in (*HEALTHY, THIRD):
+            settings[f"RIVERBRIDGE_SINKS__{name.upper()}__TYPE"] = "kafka"
+            settings[f"RIVERBRIDGE_SINKS__{name.upper()}__BOOTSTRAP_SERVERS"] = "127.0.0.1:9"
+            settings[f"RIVERBRIDGE_SINKS__{name.upper()}__TOPIC"] = "t"
+        settings["RIVERBRIDGE_ROUTES__R__QUEUES"] = "outbox"
+        # River's own wait after the third refusal would be longer than the test.
+        settings["RIVERBRIDGE_ROUTES__R__RETRY"] = "exponential"
+        settings["RIVERBRIDGE_ROUTES__R__RETRY_DELAY"] = "1"
+        settings["RIVERBRIDGE_ROUTES__R__RETRY_MAX_DELAY"] = "10"
+        module = "tests.chaos.fanout.bridge"
+        return ChildProcess(
+            [sys.executable, "-m", module, str(self._switch), str(self._ledger)],
+            log=self._home / "log",
+            cwd=ROOT,
+            env=plain_environment(PYTHONPATH=str(ROOT), DATABASE_URL=self._dsn, **settings),
+        )
+
+    def inserter(self, seconds: float) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.fanout.inserter", self._dsn, str(RATE)]
+            + [str(seconds), str(self._home / "committed")],
+            cwd=ROOT,
+        )
+
+    def read(self) -> None:
+        for line in (self._home / "committed").read_text().splitlines():
+            id_, at = line.split()
+            self.committed[int(id_)] = float(at)
+        self.acked = {name: collections.defaultdict(list) for name in (*HEALTHY, THIRD)}
+        for line in self._ledger.read_text().splitlines():
+            name, id_, at = line.split()
+            self.acked[name][int(id_)].append(float(at))
+
+    def phase(self, name: str, sink: str, began: float, ended: float) -> Phase:
+        late = [
+            self.acked[sink][id_][0] - at
+            for id_, at in self.committed.items()
+            if began <= at <= ended
+        ]
+        cuts = statistics.quantiles(late, n=100, method="inclusive")
+        return Phase(name, len(late) / (ended - began), cuts[49], cuts[98], max(late))
+
+
+@pytest.mark.parametrize("fault", ["down", "slow", "refusing"])
+def test_healthy_sinks_hardly_notice_a_third_that_fails(
+    database: Database, tmp_path: Path, fault: str
+) -> None:
+    run = Run(database, tmp_path)
+    run.set("well")
+    bridge = run.bridge()
+    with psycopg.connect(database.dsn, autocommit=True) as watch:
+        bridge.start(lambda: "serves" in (tmp_path / "log").read_text(), 30)
+        try:
+            with run.inserter(WARM_UP + 2 * SECONDS) as inserter:
+                time.sleep(WARM_UP)
+                began = time.monotonic()
+                time.sleep(SECONDS)
+                failed = run.set(fault)
+                assert inserter.wait(SECONDS * 2 + 60) == 0
+            left = _unfinished(watch)
+            back = run.set("well")
+            eventually(lambda: _unfinished(watch) == 0, 120 + 4 * SECONDS, every=0.5)
+            recovered = time.monotonic() - back
+            states = watch.execute(
+                "SELECT state::text, count(*) FROM river_job GROUP BY 1"
+            ).fetchall()
+        finally:
+            bridge.stop(within=40.0)
+    run.read()
+    ended = max(run.committed.values())
+    phases = {
+        sink: [
+            run.phase(f"{sink}, undisturbed", sink, began, failed),
+            run.phase(f"{sink}, third {fault}", sink, failed, ended),
+        ]
+        for sink in HEALTHY
+    }
+    print(f"\nthird {fault}, {SECONDS:g} s at {RATE:g} jobs/s:")
+    for phase in (phase for both in phases.values() for phase in both):
+        print(f"  {phase}")
+    sent = sum(map(len, run.acked[THIRD].values())) / len(run.committed)
+    print(f"  {left} jobs waited at the end, done after {recovered:.1f} s; the third got each "
+          f"{sent:.3f} times")  # fmt: skip
+
+    assert dict(states) == {"completed": len(run.committed)}
+    for sink in HEALTHY:
+        assert run.acked[sink].keys() == run.committed.keys()
+        assert [id_ for id_, times in run.acked[sink].items() if len(times) > 1] == []
+        undisturbed, disturbed = phases[sink]
+        assert disturbed.rate >= 0.95 * undisturbed.rate
+        assert disturbed.p99 <= 2 * undisturbed.p99
+    assert run.acked[THIRD].keys() >= run.committed.keys()
+
+
+def _unfinished(watch: psycopg.Connection[tuple[int]]) -> int:
+    row = watch.execute(
+        "SELECT count(*) FROM river_job WHERE state IN"
+        " ('available', 'pending', 'retryable', 'running', 'scheduled')"
+    ).fetchone()
+    assert row is not None
+    return row[0]
