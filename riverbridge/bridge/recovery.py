@@ -18,8 +18,12 @@ log = logging.getLogger(__name__)
 LOOK = 0.25
 """Seconds between two looks."""
 
-BATCH = 1000
-"""Jobs brought forward at once, and the next only when these are claimed."""
+AGAIN = 0.05
+"""Seconds until the next look after something was brought forward; it doubles up to `LOOK`."""
+
+BATCH = 250
+"""Jobs brought forward at once, and the next only when these are claimed: new jobs wait behind no
+more than that."""
 
 SETTLED = 15.0
 """Seconds after a job was parked by which its row shows it, and it may be brought forward."""
@@ -41,6 +45,7 @@ class Lot:
         self._sent = sent
         self._clock = clock
         self._before: list[int] = []
+        self._brought = 0
         self._more = True
         """Whether some may be left; at the start those of a process before this one."""
 
@@ -65,8 +70,10 @@ class Lot:
             return []
         self._before = done.ids
         self._more = bool(done.ids)
-        if done.ids:
-            log.info("brought %d jobs forward that wait for %s", len(done.ids), self._outlet.name)
+        self._brought += len(done.ids)
+        if self._brought and not done.ids:
+            log.info("brought %d jobs forward for sink %s", self._brought, self._outlet.name)
+            self._brought = 0
         return done.queues
 
 
@@ -102,8 +109,7 @@ class Recovery:
             self._connection = connection
             try:
                 with connection:
-                    while self._round(connection) and not stop.wait(LOOK):
-                        pass
+                    self._bring_forward(connection, stop)
             except psycopg.Error as error:
                 log.warning("could not bring parked jobs forward, trying again: %s", error)
 
@@ -112,11 +118,15 @@ class Recovery:
         if self._connection is not None and not self._connection.closed:
             cut(self._connection)
 
-    def _round(self, connection: Connection) -> bool:
-        """One batch for each sink; returns whether there may be more."""
-        for lot in self._lots:
-            self.progress = time.monotonic()
-            if room := lot.room():
-                for queue in lot.bring_forward(connection, self._table, min(BATCH, room)):
-                    self._woken(queue)
-        return any(lot.room() for lot in self._lots)
+    def _bring_forward(self, connection: Connection, stop: threading.Event) -> None:
+        """Go round while a sink has room and may have jobs waiting, one batch for each at a time."""
+        rest = LOOK
+        while any(lot.room() for lot in self._lots) and not stop.is_set():
+            rest = min(LOOK, 2 * rest)
+            for lot in self._lots:
+                self.progress = time.monotonic()
+                if room := lot.room():
+                    for queue in lot.bring_forward(connection, self._table, min(BATCH, room)):
+                        self._woken(queue)
+                        rest = AGAIN
+            stop.wait(rest)

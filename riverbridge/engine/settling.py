@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import psycopg
 
@@ -118,6 +118,8 @@ def write_locked(
     rows: the ids of delivered jobs, and a settlement for each of the others. states: gets what the
     others got.
     """
+    if feed.delete_delivered:
+        rows = [row.id if _completed(row) else row for row in rows]
     delivered = [row for row in rows if isinstance(row, int)]
     written = 0
     if delivered:
@@ -128,6 +130,10 @@ def write_locked(
         written += len(got)
         states.update(got)
     return written
+
+
+def _completed(row: int | Settlement) -> TypeGuard[Settlement]:
+    return isinstance(row, Settlement) and row.state is JobState.COMPLETED
 
 
 def write_leased(

@@ -101,6 +101,16 @@ def test_a_slow_sink_gets_each_job_once_and_holds_nobody(database: Database) -> 
         assert Counter(a.job_ids) == Counter(b.job_ids) == dict.fromkeys(range(1, 41), 1)
 
 
+def test_a_parked_job_is_deleted_in_the_end_where_the_route_deletes(database: Database) -> None:
+    a, b = ScriptedSink(), ScriptedSink(down)
+    route = {"ROUTES__R__QUEUES": "outbox", "ROUTES__R__ON_SUCCESS": "delete"}
+    with database.connect() as connection, running_bridge(database, {"a": a, "b": b}, route):
+        fill(connection, 5, **QUEUE)
+        eventually(lambda: states(database) == {"scheduled": 5})
+        b.script = up
+        eventually(lambda: states(database) == {}, 20)
+
+
 def test_a_process_that_is_killed_leaves_the_memory_in_the_rows(scene: Scene) -> None:
     scene.ledger.down("other", True)
     first = scene.start("one", OTHER).until_serving()

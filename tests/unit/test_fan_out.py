@@ -13,6 +13,7 @@ from riverbridge.bridge.breaker import Breaker
 from riverbridge.bridge.fan_out import parking_time
 from riverbridge.bridge.lagging import LONGEST_TRIAL, MOST, Lag, LateAnswers
 from riverbridge.bridge.memory import FORGOTTEN, Memory, recall
+from riverbridge.bridge.recovery import SETTLED, Lot
 from riverbridge.model.outcome import (
     Completed,
     Delivered,
@@ -23,7 +24,7 @@ from riverbridge.model.outcome import (
     Retry,
     Unreachable,
 )
-from tests.support.by_hand import FannedOut, again
+from tests.support.by_hand import FannedOut, HandOutlet, again
 from tests.support.jobs import job
 from tests.unit.test_waking import Clock
 
@@ -421,3 +422,20 @@ def test_alarms_ring_in_order_and_one_that_fails_holds_no_other() -> None:
     alarms.at(now + 0.01, fail)
     assert rung.wait(10)
     assert order == [1, 2]
+
+
+def test_jobs_are_looked_for_at_the_start_and_while_their_rows_may_be_on_the_way(
+    clock: Clock,
+) -> None:
+    outlet = HandOutlet("b")
+    lot = Lot(outlet, ["q"], clock=clock)
+    assert lot.room() > 1000  # those of an earlier process
+    lot._more = False
+    assert lot.room() == 0
+    outlet.parked_at = clock.now
+    assert lot.room() > 1000
+    outlet.breaker.heard([DOWN])
+    assert lot.room() == 0
+    outlet.breaker.heard([Delivered()])
+    clock.now += SETTLED
+    assert lot.room() == 0

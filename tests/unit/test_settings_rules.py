@@ -20,6 +20,13 @@ from tests.unit.settings_cases import (
     refused,
 )
 
+D = "RIVERBRIDGE_SINKS__DEAD__"
+DEAD = {
+    **KAFKA,
+    **ROUTE,
+    **{key.replace("EVENTS", "DEAD"): value for key, value in KAFKA.items()},
+    R + "DEAD_LETTERS": "dead",
+}
 UNORDERED = {R + "ORDERED": "false"}
 KEYED = {R + "KEY": "{args.id}"}
 COMBINATIONS: list[tuple[dict[str, str], str, str]] = [
@@ -101,6 +108,28 @@ COMBINATIONS: list[tuple[dict[str, str], str, str]] = [
         R + "RETRY_MAX_DELAY",
         "1 s is shorter than RETRY_DELAY of 5 s",
     ),
+    ({**KAFKA, **ROUTE, R + "PATIENCE": "1s"}, R + "PATIENCE", "has no effect, as the route has"),
+    ({**KAFKA, **ROUTE, R + "DEAD_LETTERS": "event"}, R + "DEAD_LETTERS", "there is no sink event"),
+    (
+        {**DEAD, R + "SINKS": "events,dead"},
+        R + "DEAD_LETTERS",
+        "dead is one of the route's own sinks",
+    ),
+    (
+        {**DEAD, R + "SINKS": "events", D + "TOPIC": "dead.{args.tenant}"},
+        R + "DEAD_LETTERS",
+        "the destination of sink dead is made of a job's args or metadata",
+    ),
+    (
+        {**KAFKA, **SQS, **ROUTE, R + "SINKS": "events", R + "DEAD_LETTERS": "billing"},
+        R + "DEAD_LETTERS",
+        "and this route has no key",
+    ),
+    (
+        {**STANDARD, **ROUTE, R + "DEAD_LETTERS": "billing"},
+        R + "SINKS",
+        "no sink is configured",
+    ),
     ({**KAFKA, S + "TOPIC": " "}, S + "TOPIC", "is empty"),
     ({S + "TYPE": "kafka", S + "TOPIC": "t"}, S + "BOOTSTRAP_SERVERS", "not set"),
     ({S + "TOPIC": "t"}, S + "TYPE", "not set, and it is required: one of kafka, sqs"),
@@ -139,6 +168,14 @@ def test_what_cannot_work_together(env: dict[str, str], name: str, text: str) ->
 )
 def test_what_works_together(env: dict[str, str]) -> None:
     assert isinstance(read(env), Settings)
+
+
+def test_a_sink_for_dead_letters_gets_nothing_else_unasked() -> None:
+    settings = read({**DEAD, **STANDARD, "RIVERBRIDGE_ROUTES__B__QUEUES": "other"})
+    assert {name: route.sinks for name, route in settings.routes.items()} == {
+        "a": ("billing", "events"),
+        "b": ("billing", "events"),
+    }
 
 
 INSECURE = [
