@@ -15,8 +15,8 @@ from riverbridge.bridge.branch import Branch
 from riverbridge.bridge.fan_out import parking_time
 from riverbridge.bridge.memory import note_parked, recall
 from riverbridge.bridge.outlet import Outlet
-from riverbridge.bridge.template import Template
-from riverbridge.engine.batch import Batch
+from riverbridge.bridge.template import Template, field
+from riverbridge.engine.batch import LOST, Batch
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import (
@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 
 ERROR_LIMIT = 1024
 """Bytes of an error in a header; the row has more of it."""
+
+_lost = field("metadata", LOST)
+_what_was_lost = msgspec.json.Decoder(dict[str, object])
 
 _Dying = tuple[int, Permanent | Retry]
 
@@ -151,6 +154,17 @@ class DeadLetters:
             headers = tuple(said)
         destination = self._destination.render(job)
         return msgspec.structs.replace(message, headers=headers, destination=destination)
+
+
+def lost(job: ClaimedJob) -> Permanent | None:
+    """What becomes of a job whose last attempt was lost with its process: it is not tried again."""
+    try:
+        what = _what_was_lost.decode(_lost(job) or "{}")
+    except (TemplateError, msgspec.MsgspecError, RecursionError):
+        return None
+    if what.get("attempt") != job.attempt:
+        return None
+    return Permanent(str(what.get("error")))
 
 
 def header_text(text: str) -> str:

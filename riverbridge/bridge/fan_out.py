@@ -43,10 +43,9 @@ FIRST_PARKING, LONGEST_PARKING = 5.0, 300.0
 take a tenth."""
 
 OUTAGE_FACTOR = 4.0
-"""And it is not shorter than so many times what its sink has been out for. Each return in vain costs
-a few row versions; with this, a job comes back in vain about once while an outage lasts five times
-as long, and all returns together cost a quarter of what parking the new jobs does. When the sink is
-back, its jobs are brought forward anyway."""
+"""And it is not shorter than so many times what its sink has been out for. A return in vain costs
+three row versions; with this, an outage is five times as old at each return of a job, and all
+returns are a quarter of the new jobs. When the sink is back they are brought forward anyway."""
 
 _GRAVITY: tuple[type[Outcome], ...] = (Permanent, Cancelled, Snoozed, Retry)
 """Of several sinks' refusals the first of these is the job's: refused for good by one is refused;

@@ -119,7 +119,7 @@ class Recovery:
             cut(self._connection)
 
     def _bring_forward(self, connection: Connection, stop: threading.Event) -> None:
-        """Go round while a sink has room and may have jobs waiting, one batch for each at a time."""
+        """One batch for each sink in turn, while one has room and may have jobs that wait."""
         rest = LOOK
         while any(lot.room() for lot in self._lots) and not stop.is_set():
             rest = min(LOOK, 2 * rest)

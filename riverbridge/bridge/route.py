@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from riverbridge.bridge.alarms import Alarms
 from riverbridge.bridge.branch import Branch
-from riverbridge.bridge.dead_letters import DeadLetters
+from riverbridge.bridge.dead_letters import DeadLetters, lost
 from riverbridge.bridge.envelope import Envelope, expired
 from riverbridge.bridge.fan_out import FanOut
 from riverbridge.bridge.outlet import Outlet
-from riverbridge.engine.batch import Batch
+from riverbridge.engine.batch import LOST, Batch
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Outcome, Permanent, Retry
@@ -57,7 +57,7 @@ class Route:
 
     def take(self, batch: Batch) -> None:
         """Hand the jobs that have no outcome yet to every sink that lacks them."""
-        places = self._unexpired(batch)
+        places = self._undecided(batch)
         if not places:
             return
         if len(self._branches) == 1:
@@ -94,20 +94,24 @@ class Route:
                 found.append((branch.name, Permanent(str(error))))
         return found
 
-    def _unexpired(self, batch: Batch) -> list[int]:
+    def _undecided(self, batch: Batch) -> list[int]:
         """The places of the jobs to be sent; the others are answered here."""
         over: dict[int, Outcome] = {}
         for place, job in enumerate(batch.jobs):
+            outcome: Outcome | None = None
             if '"expires_at"' in job.metadata:
                 try:
-                    outcome: Outcome | None = expired(job)
+                    outcome = expired(job)
                 except TemplateError as error:
                     outcome = Permanent(str(error))
-                if outcome is not None:
-                    over[place] = outcome
+            if self._dead_letters is not None and LOST in job.metadata:
+                outcome = lost(job) or outcome
+            if outcome is not None:
+                over[place] = outcome
         places = batch.open()
         if over:
-            self._answer(batch, [p for p in places if p in over], list(over.values()), {})
+            now = [place for place in places if place in over]
+            self._answer(batch, now, [over[place] for place in now], {})
         return [place for place in places if place not in over] if over else places
 
     def _answer(

@@ -23,6 +23,10 @@ Claiming = Literal["auto", "lock", "lease"]
 LONG = 0.05
 """Seconds from which on it matters for how long a job ran, and when it ended."""
 
+LOST = "riverbridge:lost"
+"""The key under which a job's metadata says that its last attempt was lost with the process: an
+object with the `attempt` and the `error`. It means nothing at any other attempt."""
+
 Settled = Callable[[Sequence[tuple[ClaimedJob, Outcome, JobState]]], None]
 """Told, after the commit, which jobs were settled, and what their rows got: not always what the
 outcome asked for (T24). Called by a lane's thread: be quick."""
@@ -161,6 +165,8 @@ class Feed:
     delete_delivered: delivered rows are deleted instead of completed.
     oldest: jobs scheduled before this are cancelled, not taken.
     timely: a row says when its own job was answered, and not when the batch was settled.
+    dead_letters: the taker has to see a job before it is discarded, also one that was lost with its
+    process: that one is claimed again, and its metadata says so under `LOST`.
     next_retry: seconds until the next attempt of a job that was lost with its process, where
     `retry` does not know what its kind wants.
     """
@@ -176,6 +182,7 @@ class Feed:
     claiming: Claiming = "auto"
     oldest: datetime | None = None
     timely: bool = False
+    dead_letters: bool = False
     next_retry: Callable[[ClaimedJob], float] | None = None
 
     def takes(self, kind: str) -> bool:

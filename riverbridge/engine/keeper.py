@@ -12,10 +12,10 @@ import msgspec
 import psycopg
 
 from riverbridge import telemetry
-from riverbridge.engine.batch import Feed
+from riverbridge.engine.batch import LOST, Feed
 from riverbridge.engine.settling import Aside, by_halves
 from riverbridge.engine.waking import Waker
-from riverbridge.model.job import ClaimedJob
+from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Cancelled, Outcome, Retry
 from riverbridge.model.retry import RiverRetry
 from riverbridge.model.settlement import Lease, Settlement, settlement
@@ -236,8 +236,14 @@ class Keeper:
                 max_attempts=feed.max_attempts if feed else None,
             )
             assert row is not None  # a Retry always leaves a row
-            counted = f'{{"river:rescue_count": {orphan.rescues + 1}}}'
-            rows.append((orphan.lease, msgspec.structs.replace(row, metadata=counted)))
+            noted: dict[str, object] = {"river:rescue_count": orphan.rescues + 1}
+            dies = feed is not None and feed.dead_letters and row.state is JobState.DISCARDED
+            # Without an object to note it in, the job would come back without end.
+            if dies and job.metadata.startswith("{"):
+                row = msgspec.structs.replace(row, state=JobState.AVAILABLE, delay=0.0)
+                noted[LOST] = {"attempt": row.attempt, "error": reason}
+            text = msgspec.json.encode(noted).decode()
+            rows.append((orphan.lease, msgspec.structs.replace(row, metadata=text)))
 
         def write(items: Sequence[tuple[Lease, Settlement]]) -> int:
             return len(self._jobs.settle_leased(connection, items))

@@ -119,6 +119,7 @@ def make_feeds(
                 delete_delivered=route.on_success == "delete",
                 claiming=route.claim,
                 oldest=oldest,
+                dead_letters=route.dead_letters is not None,
             )
             for queue in route.queues
         ]

@@ -215,6 +215,26 @@ def test_the_route_that_takes_the_kind_says_how_a_job_comes_back(tables: Databas
         assert state(look, rest) == "discarded"
 
 
+def test_where_there_are_dead_letters_the_route_discards_what_was_lost(tables: Database) -> None:
+    with tables.connect() as look:
+        record(look)
+        given = {"attempt": "25", "metadata": """'{"a": 1}'"""}
+        spent, odd = leased(look, **given), leased(look, attempt="25", metadata="'[]'")
+        cancelled = leased(look, **(given | {"metadata": """'{"cancel_attempted_at": "x"}'"""}))
+        with running(keeper(tables, feeds=[feed("a", dead_letters=True)])):
+            eventually(lambda: state(look, spent) != "running")
+        found = row(look, spent)
+        assert (found["state"], found["attempt"], found["finalized_at"]) == ("available", 25, None)
+        [error] = found["errors"]
+        assert found["metadata"] == {
+            "a": 1,
+            "river:rescue_count": 1,
+            "riverbridge:lost": {"attempt": 25, "error": error["error"]},
+        }
+        assert state(look, odd) == "discarded"  # it could not be told from others
+        assert state(look, cancelled) == "cancelled"
+
+
 def test_a_lease_that_no_lane_knows_of_is_found_by_its_own_process(tables: Database) -> None:
     with tables.connect() as look:
         lost = leased(look, "riverbridge_me", attempted_at="now() - interval '61 seconds'")

@@ -233,3 +233,21 @@ def test_others_of_the_batch_do_not_wait_in_the_batch() -> None:
     assert batch.outcomes() == [Delivered(), None]
     one.dead.answer()
     assert batch.outcomes() == [Delivered(), Permanent("a: no")]
+
+
+def test_a_job_whose_last_attempt_was_lost_is_a_dead_letter_and_is_not_tried_again() -> None:
+    one = OneSink()
+    what = '{"riverbridge:lost": {"attempt": 25, "error": "the process died"}}'
+    batch = Batch([job(id=7, metadata=what, attempt=25)], 1e9)
+    one.route.take(batch)
+    assert one.sink.sent == []
+    assert headers(one.letter())["riverbridge-error"] == "the process died"
+    one.dead.answer()
+    assert batch.outcomes() == [Permanent("the process died")]
+    # Retried by hand it is a job like any other; and so it is if that is garbage.
+    for attempt, text in [
+        (26, what),
+        (0, '{"riverbridge:lost": 7}'),
+        (0, '{"x": "riverbridge:lost"}'),
+    ]:
+        assert one.refuse(Delivered(), attempt=attempt, metadata=text).outcomes() == [Delivered()]

@@ -1,7 +1,8 @@
 """2,000 jobs a second to three sinks, one of which fails: what the other two notice of it.
 
 Each run has an undisturbed phase, one with the fault and one in which the third is back, as long as
-each other, and goes on until all jobs are done. `make test-fanout`; RIVERBRIDGE_TEST_FANOUT_SECONDS is the length of a phase.
+each other, and goes on until all jobs are done. `make test-fanout` runs them on a quiet machine;
+RIVERBRIDGE_TEST_FANOUT_SECONDS is the length of a phase.
 """
 
 from __future__ import annotations
@@ -90,8 +91,10 @@ class Run:
 
     def inserter(self, seconds: float) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.fanout.inserter", self._dsn, str(RATE)]
-            + [str(seconds), str(self._home / "committed")],
+            [
+                *(sys.executable, "-m", "tests.chaos.fanout.inserter"),
+                *(self._dsn, str(RATE), str(seconds), str(self._home / "committed")),
+            ],
             cwd=ROOT,
         )
 
