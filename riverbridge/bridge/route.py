@@ -98,21 +98,24 @@ class Route:
         """The places of the jobs to be sent; the others are answered here."""
         over: dict[int, Outcome] = {}
         for place, job in enumerate(batch.jobs):
-            outcome: Outcome | None = None
-            if '"expires_at"' in job.metadata:
-                try:
-                    outcome = expired(job)
-                except TemplateError as error:
-                    outcome = Permanent(str(error))
-            if self._dead_letters is not None and LOST in job.metadata:
-                outcome = lost(job) or outcome
-            if outcome is not None:
+            if ('"expires_at"' in job.metadata or LOST in job.metadata) and (
+                outcome := self._decided(job)
+            ):
                 over[place] = outcome
         places = batch.open()
         if over:
             now = [place for place in places if place in over]
             self._answer(batch, now, [over[place] for place in now], {})
         return [place for place in places if place not in over] if over else places
+
+    def _decided(self, job: ClaimedJob) -> Outcome | None:
+        """What becomes of a job that is not to be sent to its sinks."""
+        if self._dead_letters is not None and (dead := lost(job)) is not None:
+            return dead
+        try:
+            return expired(job)
+        except TemplateError as error:
+            return Permanent(str(error))
 
     def _answer(
         self,
