@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from riverbridge.bridge.alarms import Alarms
 from riverbridge.bridge.branch import Branch
+from riverbridge.bridge.lagging import Shown
 from riverbridge.bridge.memory import (
     FORGOTTEN,
     NOTHING,
@@ -135,7 +136,7 @@ class FanOut:
         share = _Share(branch)
         room, awaited = branch.outlet.room(), branch.awaited
         share.closed = room == 0 and branch.outlet.breaker.state != "closed"
-        if not self._memories:
+        if not self._memories and branch.late.empty:
             share.places = list(self._places) if awaited else list(self._places[:room])
         else:
             wanted = [place for place in self._places if self._wanted(share, place)]
@@ -148,7 +149,9 @@ class FanOut:
         memory = self._memories.get(place, NOTHING)
         if share.branch.name in memory.delivered:
             return False
-        sent, outcome = share.branch.late.recall(self._batch.jobs[place], memory.times)
+        job = self._batch.jobs[place]
+        shown = (job.attempt, memory.times, memory.replay)
+        sent, outcome = share.branch.late.recall(job.id, shown)
         if outcome is not None:
             share.known[place] = outcome
         elif sent:
@@ -218,8 +221,9 @@ class FanOut:
                 return None
             if not all(type(outcome) is Delivered for outcome in share.outcomes):
                 return None
-        # What it noted while it waited is to be taken back where all have it now.
-        return None if self._memories else self._shares[0].outcomes
+        # What a job noted while it waited is to be taken back now.
+        waited = any(memory.waited for memory in self._memories.values())
+        return None if waited else self._shares[0].outcomes
 
     def _outcomes(self, refused_by: dict[int, Branch]) -> list[Outcome]:
         answers = [(share, share.answers()) for share in self._shares]
@@ -241,7 +245,7 @@ class FanOut:
             if worst is not None:
                 results[place] = _noting(worst, noted)
             elif not missing:
-                results[place] = Completed(FORGOTTEN) if memory is not NOTHING else Delivered()
+                results[place] = Completed(FORGOTTEN) if memory.waited else Delivered()
             elif len(missing) == len(answers) and (nobody := _nobody(missing)) is not None:
                 results[place] = nobody
             else:
@@ -272,12 +276,12 @@ class FanOut:
             for place in share.awaiting:
                 late.follow(*self._will_show(place, results[place]))
 
-    def _will_show(self, place: int, result: Outcome) -> tuple[int, int, int]:
-        """The job's id, and by what it is known when it comes again: attempt and parkings."""
+    def _will_show(self, place: int, result: Outcome) -> tuple[int, Shown]:
+        """The job's id, and what its row shows when it comes again."""
         job, memory = self._batch.jobs[place], self._memories.get(place, NOTHING)
         spent = isinstance(result, Retry | Permanent | Cancelled)
         attempt = min(job.attempt + spent, LAST_ATTEMPT)
-        return job.id, attempt, memory.times + isinstance(result, Parked)
+        return job.id, (attempt, memory.times + isinstance(result, Parked), memory.replay)
 
 
 def _nobody(missing: Sequence[tuple[_Share, Outcome | None]]) -> Outcome | None:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Misconfigured, Outcome, Unreachable
 
 log = logging.getLogger(__name__)
@@ -81,9 +80,12 @@ class Lag:
         log.info("sink %s keeps up again", self._sink)
 
 
+Shown = tuple[int, ...]
+"""Numbers of a job's row that differ from one delivery to another: attempt, parkings, replay."""
+
+
 class _Late(msgspec.Struct):
-    attempt: int
-    times: int
+    shown: Shown
     until: float
     """When an answer that has not come is not awaited any more (of the clock)."""
     outcome: Outcome | None = None
@@ -92,8 +94,8 @@ class _Late(msgspec.Struct):
 class LateAnswers:
     """Answers of one sink for jobs that were settled without them, until the jobs come again.
 
-    In this process only. A job is known by its attempt and by how often it was parked: an answer to
-    an earlier delivery is not taken for one to a later. Any thread may call.
+    In this process only. A job is known by what its row shows: an answer to an earlier delivery is
+    not taken for one to a later. Any thread may call.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -101,18 +103,23 @@ class LateAnswers:
         self._lock = threading.Lock()
         self._known: dict[int, _Late] = {}
 
-    def expect(self, id_: int, attempt: int, times: int, until: float) -> None:
-        """The answer for job `id_` is out, and its row shows these numbers when it comes again."""
+    @property
+    def empty(self) -> bool:
+        """Whether it knows of no job."""
+        return not self._known
+
+    def expect(self, id_: int, shown: Shown, until: float) -> None:
+        """The answer for job `id_` is out, and its row shows this when it comes again."""
         with self._lock:
             if len(self._known) >= MOST and id_ not in self._known:
                 del self._known[next(iter(self._known))]
-            self._known[id_] = _Late(attempt, times, until)
+            self._known[id_] = _Late(shown, until)
 
-    def follow(self, id_: int, attempt: int, times: int) -> None:
-        """Job `id_` was settled without its answer once more; its row shows these numbers now."""
+    def follow(self, id_: int, shown: Shown) -> None:
+        """Job `id_` was settled without its answer once more; its row shows this now."""
         with self._lock:
             if (late := self._known.get(id_)) is not None:
-                late.attempt, late.times = attempt, times
+                late.shown = shown
 
     def heard(self, id_: int, outcome: Outcome) -> None:
         """What became of it. Nobody waits for it; and one that was not reached is sent again."""
@@ -128,16 +135,14 @@ class LateAnswers:
         with self._lock:
             return [i for i, late in self._known.items() if not late.outcome and now < late.until]
 
-    def recall(self, job: ClaimedJob, times: int) -> tuple[bool, Outcome | None]:
-        """Whether `job` was sent already, and what became of it: None while that is out."""
-        if not self._known:
-            return False, None
+    def recall(self, id_: int, shown: Shown) -> tuple[bool, Outcome | None]:
+        """Whether this job was sent already, and what became of it: None while that is out."""
         with self._lock:
-            late = self._known.get(job.id)
+            late = self._known.get(id_)
             if late is None:
                 return False, None
-            ours = late.attempt == job.attempt and late.times == times
+            ours = late.shown == shown
             if ours and late.outcome is None and self._clock() < late.until:
                 return True, None
-            del self._known[job.id]
+            del self._known[id_]
             return ours and late.outcome is not None, late.outcome if ours else None

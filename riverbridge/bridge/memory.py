@@ -22,7 +22,7 @@ MARK = '"riverbridge:'
 FORGOTTEN = '{"riverbridge:delivered": [], "riverbridge:parked": {"for": [], "times": 0}}'
 """Merged once all sinks have the job: one that is retried by hand then goes to all of them."""
 
-_TIMES_MAX = 1_000_000
+_NUMBER_MAX = 1_000_000
 _NULL = msgspec.Raw(b"null")
 
 
@@ -33,6 +33,12 @@ class Memory(msgspec.Struct, frozen=True, gc=False):
     times: int = 0
     kept_for: frozenset[str] = frozenset()
     """The dead-letter sink it waits for, or that refused it."""
+    replay: int = 0
+
+    @property
+    def waited(self) -> bool:
+        """Whether there is anything to take back once all sinks have the job."""
+        return bool(self.delivered or self.times)
 
 
 NOTHING = Memory()
@@ -41,6 +47,7 @@ NOTHING = Memory()
 class _Noted(msgspec.Struct):
     delivered: msgspec.Raw = msgspec.field(name="riverbridge:delivered", default=_NULL)
     parked: msgspec.Raw = msgspec.field(name="riverbridge:parked", default=_NULL)
+    replay: msgspec.Raw = msgspec.field(name="riverbridge:replay", default=_NULL)
 
 
 _noted = msgspec.json.Decoder(_Noted)
@@ -54,14 +61,13 @@ def recall(job: ClaimedJob, sinks: Collection[str]) -> Memory:
     try:
         noted = _noted.decode(job.metadata)
         delivered, parked = _any.decode(noted.delivered), _any.decode(noted.parked)
+        replay = _any.decode(noted.replay)
     except (msgspec.MsgspecError, RecursionError):
         return NOTHING
     parked = parked if isinstance(parked, dict) else {}
-    times = parked.get("times")
-    if type(times) is not int or not 0 <= times <= _TIMES_MAX:
-        times = 0
     kept_for = _names(parked.get("for")) | _names(parked.get("refused_by"))
-    memory = Memory(_names(delivered, sinks), times, kept_for)
+    times = _number(parked.get("times"))
+    memory = Memory(_names(delivered, sinks), times, kept_for, _number(replay))
     return NOTHING if memory == NOTHING else memory
 
 
@@ -99,6 +105,10 @@ def _parked(
         parked["refused_by"] = refused_by
     noted = msgspec.json.encode({"riverbridge:parked": parked}).decode()
     return noted if metadata is None or metadata == "{}" else f"{metadata[:-1]},{noted[1:]}"
+
+
+def _number(value: object) -> int:
+    return value if type(value) is int and 0 <= value <= _NUMBER_MAX else 0
 
 
 def _names(value: object, known: Collection[str] | None = None) -> frozenset[str]:

@@ -292,6 +292,20 @@ def test_a_late_refusal_counts_when_the_job_comes_again(answer: Outcome, outcome
     assert fan["b"].sent == ["s:999", "s:1"]
 
 
+def test_a_late_answer_counts_also_for_a_job_that_was_not_parked() -> None:
+    fan = FannedOut()
+    fan.lags("b")
+    batch = fan.take(before := job(id=1))
+    fan["a"].answer(Retry("busy"))
+    fan["b"].answer(call=1)
+    [outcome] = batch.outcomes()
+    assert outcome == Retry("a: busy")
+    batch = fan.take(again(before, outcome))
+    fan["a"].answer()
+    assert batch.outcomes() == [Delivered()]
+    assert fan["b"].sent == ["s:999", "s:1"]
+
+
 def test_what_was_late_and_not_reached_is_sent_again() -> None:
     fan = FannedOut()
     fan.lags("b")
@@ -312,6 +326,16 @@ def test_a_late_answer_is_none_to_another_attempt() -> None:
     fan["b"].answer(call=1)
     # Settled by another process meanwhile, and retried by hand.
     fan.take(job(id=1, attempt=1, metadata=FORGOTTEN))
+    assert fan["b"].sent == ["s:999", "s:1", "s:1"]
+
+
+def test_a_late_answer_is_none_to_a_replay() -> None:
+    fan = FannedOut()
+    fan.lags("b")
+    fan.take(job(id=1))
+    fan["a"].answer(Permanent("no"))
+    fan["b"].answer(call=1)
+    fan.take(job(id=1, attempt=1, metadata='{"riverbridge:replay": 1}'))
     assert fan["b"].sent == ["s:999", "s:1", "s:1"]
 
 
@@ -395,14 +419,14 @@ def test_an_answer_to_an_old_batch_says_nothing_of_now(clock: Clock) -> None:
 def test_late_answers_are_bounded(clock: Clock) -> None:
     late = LateAnswers(clock)
     for id_ in range(MOST + 1):
-        late.expect(id_, 0, 1, clock.now + 10)
+        late.expect(id_, (0, 1), clock.now + 10)
     assert len(late.out()) == MOST
-    assert late.recall(job(id=0), 1) == (False, None)
-    assert late.recall(job(id=1), 1) == (True, None)
+    assert late.recall(0, (0, 1)) == (False, None)
+    assert late.recall(1, (0, 1)) == (True, None)
     late.heard(1, Delivered())
     assert len(late.out()) == MOST - 1
-    assert late.recall(job(id=1), 1) == (True, Delivered())
-    assert late.recall(job(id=1), 1) == (False, None)
+    assert late.recall(1, (0, 1)) == (True, Delivered())
+    assert late.recall(1, (0, 1)) == (False, None)
 
 
 def test_alarms_ring_in_order_and_one_that_fails_holds_no_other() -> None:
