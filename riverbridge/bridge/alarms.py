@@ -17,12 +17,12 @@ class Alarms:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._set: list[tuple[float, int, Callable[[], None]]] = []
+        self._set: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._started = False
 
-    def at(self, when: float, ring: Callable[[], None]) -> None:
+    def at(self, when: float, ring: Callable[[], object]) -> None:
         """Call `ring` at `when` (of the clock), or soon after; it must not take long."""
         with self._changed:
             heapq.heappush(self._set, (when, next(self._order), ring))

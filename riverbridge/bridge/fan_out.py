@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -125,7 +126,7 @@ class FanOut:
     def start(self) -> None:
         """Send each share; answer for the jobs when those that are awaited have spoken."""
         known = {place for place, memory in self._memories.items() if memory.delivered}
-        if self._waiting and len(known) == len(self._places):
+        if len(known) == len(self._places):
             self._spoke()
         for share in self._shares:
             if share.places:
@@ -191,7 +192,9 @@ class FanOut:
         """From now on the others have as long as the patience."""
         self._first = self._alarms.clock()
         if self._waiting:
-            self._alarms.at(self._first + self._patience, self._out_of_patience)
+            # Of a batch that is done by then nothing is to be kept for that.
+            late = weakref.WeakMethod(self._out_of_patience)
+            self._alarms.at(self._first + self._patience, lambda: (ring := late()) and ring())
 
     def _out_of_patience(self) -> None:
         def late() -> bool:

@@ -101,6 +101,16 @@ def test_a_sink_that_answers_in_time_again_is_waited_for() -> None:
     assert not batch.answered
 
 
+def test_a_sink_that_lags_is_late_also_with_jobs_that_only_it_lacks() -> None:
+    fan = FannedOut()
+    fan.lags("b")
+    batch = fan.take(remembering("a", id=1))
+    assert batch.answered
+    fan.alarms.pass_time(0.3)
+    fan["b"].answer(call=1)
+    assert fan.take(remembering("a", id=2)).answered
+
+
 @pytest.mark.parametrize("fault", [DOWN, Misconfigured("no such topic")], ids=str)
 def test_for_a_sink_that_did_not_answer_nobody_waits(fault: Outcome) -> None:
     fan = FannedOut("a", "b", "c")
