@@ -41,8 +41,10 @@ from riverbridge.model.outcome import (
 from riverbridge.model.settlement import LAST_ATTEMPT
 
 FIRST_PARKING, LONGEST_PARKING = 5.0, 300.0
-"""Seconds until a parked job comes back by itself: doubles from the first to the longest, give or
-take a tenth."""
+"""Seconds until a parked job comes back by itself: doubles from the first to the longest."""
+
+SPREAD = 1.5
+"""And up to so many times that: the jobs of the first second would come back in one."""
 
 OUTAGE_FACTOR = 4.0
 """And it is not shorter than so many times what its sink has been out for. A return in vain costs
@@ -61,7 +63,7 @@ Answer = Callable[[Sequence[int], Sequence[Outcome], Mapping[int, Branch]], None
 def parking_time(times: int, out: float = 0.0) -> float:
     """Seconds until a job comes back that was parked `times` times before; out: as `Branch.out`."""
     wait = max(FIRST_PARKING * 2.0 ** min(times, 16), OUTAGE_FACTOR * out)
-    return min(LONGEST_PARKING, wait) * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+    return min(LONGEST_PARKING, SPREAD * wait) * random.uniform(1 / SPREAD, 1)  # noqa: S311 - jitter
 
 
 class _Share:

@@ -72,7 +72,7 @@ def test_a_job_waits_for_the_others_as_long_as_the_patience_from_the_first_answe
         "riverbridge:parked": {"for": ["a"], "times": 1},
     }
     assert isinstance(outcome, Parked)
-    assert 4.5 <= outcome.seconds <= 5.5
+    assert 5 <= outcome.seconds <= 7.5
 
 
 def test_patience_is_paid_once_and_not_batch_after_batch() -> None:
@@ -376,11 +376,11 @@ def test_a_lane_waits_for_a_busy_sink_as_long_as_the_patience() -> None:
 
 
 def test_the_wait_doubles_and_grows_with_the_outage() -> None:
-    for times, out, expected in [(0, 0, 5), (1, 0, 10), (5, 0, 160), (6, 0, 300), (999, 0, 300),
-                                 (0, 15, 60), (5, 15, 160), (0, 9999, 300)]:  # fmt: skip
+    for times, out, least in [(0, 0, 5), (1, 0, 10), (5, 0, 160), (6, 0, 200), (999, 0, 200),
+                              (0, 15, 60), (5, 15, 160), (0, 9999, 200)]:  # fmt: skip
         found = [parking_time(times, out) for _ in range(50)]
-        assert all(0.9 * expected <= seconds <= 1.1 * expected for seconds in found)
-        assert len(set(found)) > 1
+        assert all(least <= seconds <= min(300, 1.5 * least) for seconds in found)
+        assert max(found) > 1.2 * least
 
 
 def test_the_wait_of_a_parked_job_grows_with_the_outage_of_its_sink() -> None:
@@ -391,7 +391,7 @@ def test_the_wait_of_a_parked_job_grows_with_the_outage_of_its_sink() -> None:
     fan["a"].answer()
     [outcome] = batch.outcomes()
     assert isinstance(outcome, Parked)
-    assert 54 <= outcome.seconds <= 66
+    assert 60 <= outcome.seconds <= 90.1
 
 
 @pytest.fixture
