@@ -15,6 +15,7 @@
     ├── ReplayError           a replay that is not there, is over, or is run by somebody else
     ├── WorkerError           job functions registered, or a job used, in a way that cannot work
     ├── TemplateError         a template that cannot be parsed, or a job it cannot be rendered for
+    ├── ConditionError        a condition that cannot be parsed, or that cannot judge a job
     ├── PartMissing           the demo or a test needs a server that this machine does not have
     └── ServerFailed          a server the demo or a test started did not come up, or is not there
 
@@ -111,6 +112,10 @@ class WorkerError(RiverbridgeError):
 
 class TemplateError(RiverbridgeError, ValueError):
     """A template that cannot be parsed, or a job for which it gives no value."""
+
+
+class ConditionError(RiverbridgeError, ValueError):
+    """A condition that cannot be parsed, or a job of which it cannot say whether it holds."""
 
 
 class PartMissing(RiverbridgeError):
