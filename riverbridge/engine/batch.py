@@ -11,9 +11,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Literal, Protocol
 
+from riverbridge.engine.sieve import Sieve
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Outcome
 from riverbridge.model.retry import RetryPolicy
+from riverbridge.model.settlement import Settlement, settlement
 
 Claiming = Literal["auto", "lock", "lease"]
 """How jobs are held while they are out. `lock`: under the row lock, becoming leases after `hold`.
@@ -144,6 +146,10 @@ class Batch:
         return self._abandoned
 
 
+Terms = tuple[RetryPolicy, int | None]
+"""How a job is tried again, and the most attempts it has (None: its own)."""
+
+
 class Taker(Protocol):
     """Turns a batch into one outcome per job: a route's sinks, or Python job functions."""
 
@@ -167,6 +173,8 @@ class Feed:
     timely: a row says when its own job was answered, and not when the batch was settled.
     dead_letters: the taker has to see a job before it is discarded, also one that was lost with its
     process: that one is claimed again, and its metadata says so under `LOST`.
+    sieve: where the taker does not take all that matches; what it leaves is not written.
+    terms: retry policy and max_attempts of one job, where they are not the same for all.
     next_retry: seconds until the next attempt of a job that was lost with its process, where
     `retry` does not know what its kind wants.
     """
@@ -184,6 +192,13 @@ class Feed:
     timely: bool = False
     dead_letters: bool = False
     next_retry: Callable[[ClaimedJob], float] | None = None
+    sieve: Sieve | None = None
+    terms: Callable[[ClaimedJob], Terms] | None = None
+
+    def settlement(self, job: ClaimedJob, outcome: Outcome) -> Settlement | None:
+        """The row `outcome` leaves, or None where the job is released as it was."""
+        retry, limit = self.terms(job) if self.terms else (self.retry, self.max_attempts)
+        return settlement(job, outcome, retry=retry, max_attempts=limit)
 
     def takes(self, kind: str) -> bool:
         """Whether a job of this kind is claimed, as the claim's own LIKE judges it."""

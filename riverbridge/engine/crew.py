@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from riverbridge.engine.batch import Feed
+from riverbridge.engine.followed import Followed
 from riverbridge.engine.keeper import Keeper
 from riverbridge.engine.lane import Lane, Limits
 from riverbridge.engine.listener import Control, Listener
@@ -127,9 +128,9 @@ class Crew:
         for number, lane in enumerate(self._lanes, 1):
             self._lane_threads.start(f"lane-{number}", _serving(lane, self._manning.grace))
 
-    def add(self, feed: Feed) -> None:
-        """Have the first lanes serve `feed` too."""
-        watch = self._watches[0]
+    def add(self, feed: Feed, lanes: int = 0) -> None:
+        """Have the lanes of that number, by default the first ones, serve `feed` too."""
+        watch = self._watches[lanes]
         watch.paces.setdefault(feed, self._pace(feed))
         watch.waker.add(feed)
         self._keeper.serve(self._feeds())
@@ -144,6 +145,24 @@ class Crew:
         """Claim from `queue` at once: it has jobs that nobody announced."""
         for waker in self._wakers:
             waker.notify(queue)
+
+    def follow(
+        self,
+        feeds: Callable[[str], Sequence[tuple[int, Feed]]],
+        served: Mapping[str, Sequence[tuple[int, Feed]]],
+    ) -> None:
+        """Serve further queues, once they have jobs, by the feeds that are named for them.
+
+        feeds: each with the number of its lanes. served: such queues that are served already.
+        """
+        followed = Followed(
+            feeds, add=self.add, remove=self.remove, forget=self._forget, served=served.items()
+        )
+        self._keeper.follow(followed)
+
+    def _forget(self, feed: Feed) -> None:
+        for watch in self._watches:
+            watch.paces.pop(feed, None)
 
     def unstick(self) -> None:
         """Cut the connections of what stands still: a server that hangs sends no error."""
@@ -217,6 +236,7 @@ class Crew:
             batch_size=self._manning.batch_size,
             batch_bytes=self._manning.batch_bytes,
             hold=self._manning.limits.hold,
+            crowded=None if feed.sieve is None else feed.sieve.crowded,
         )
 
 

@@ -13,7 +13,9 @@ import psycopg
 
 from riverbridge import telemetry
 from riverbridge.engine.batch import LOST, Feed
+from riverbridge.engine.followed import Followed
 from riverbridge.engine.settling import Aside, by_halves
+from riverbridge.engine.sieve import Sieve
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Cancelled, Outcome, Retry
@@ -22,7 +24,7 @@ from riverbridge.model.settlement import Lease, Settlement, settlement
 from riverbridge.store.database import Connect, Connection, cut, lost, open_connection, transaction
 from riverbridge.store.jobs import JobTable, Orphan
 from riverbridge.store.processes import ProcessTable
-from riverbridge.store.queues import QueueTable
+from riverbridge.store.queues import Depth, QueueTable
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,9 @@ STRAY = 10.0
 
 MEASURE = 5.0
 """Seconds between two looks at how full a queue is."""
+
+FIND = 1.0
+"""Seconds between looks for queues that match a glob."""
 
 RESCUE_BATCH = 1000
 
@@ -89,6 +94,7 @@ class Keeper:
         self._guard_over = guard_over
         self._held = held
         self._connection: Connection | None = None
+        self._followed: Followed | None = None
         self._empty: dict[str, float] = {}
         self._strangers: set[tuple[str, str]] = set()
         self._alarmed: dict[str, float] = {}
@@ -99,6 +105,10 @@ class Keeper:
         """Look after these feeds from now on. Any thread may call."""
         self._feeds = list(feeds)
         self._names = sorted({feed.queue for feed in feeds})
+
+    def follow(self, followed: Followed) -> None:
+        """Look for the queues that are served once they have jobs. Call before `run`."""
+        self._followed = followed
 
     def run(self, stop: threading.Event) -> None:
         """Run the steps until `stop`; then, on a clean end, remove this process's record."""
@@ -113,6 +123,8 @@ class Keeper:
         ]
         if self._exclusive:
             steps.append((30.0, "look for strangers", self._look_for_strangers))
+        if self._followed is not None:
+            steps.append((FIND, "find queues", self._find_queues))
         due = [0.0] * len(steps)
         while not stop.is_set():
             connection = open_connection(self._connect, stop)
@@ -189,6 +201,18 @@ class Keeper:
         for waker, pauses in before:
             waker.set_paused(paused, pauses)
 
+    def _find_queues(self, connection: Connection) -> None:
+        """Queues that match a glob; they are claimed from a round later, when this is committed."""
+        assert self._followed is not None
+        self._followed.admit()
+        served = {feed.queue for feed in self._feeds}
+        come = self._followed.look(self._queues.waiting(connection))
+        if come:
+            self.serve([*self._feeds, *come])
+            self._queues.upsert(connection, sorted({feed.queue for feed in come} - served))
+            self._beat(connection)
+            self._read_pauses(connection)
+
     def _rescue(self, connection: Connection) -> None:
         """Leases of dead processes cost the attempt and come back (T15 to T17, with our fence)."""
         dead = self._processes.dead(connection, SILENCE)
@@ -229,11 +253,10 @@ class Keeper:
             outcome: Outcome = Retry(reason, delay=next_retry(job) if next_retry else None)
             if orphan.cancel_marked:
                 outcome = Cancelled(reason)
-            row = settlement(
-                job,
-                outcome,
-                retry=feed.retry if feed else RiverRetry(),
-                max_attempts=feed.max_attempts if feed else None,
+            row = (
+                feed.settlement(job, outcome)
+                if feed
+                else settlement(job, outcome, retry=RiverRetry())
             )
             assert row is not None  # a Retry always leaves a row
             noted: dict[str, object] = {"river:rescue_count": orphan.rescues + 1}
@@ -273,21 +296,34 @@ class Keeper:
         depth = self._queues.depth(connection, queue)
         telemetry.queue_jobs.set(depth.jobs, {"queue": queue})
         telemetry.queue_oldest.set(depth.oldest_seconds, {"queue": queue})
-        kinds = [kind for f in self._feeds if f.queue == queue for kind in f.kinds if f.taken]
-        if "%" in kinds or any(not f.taken for f in self._feeds if f.queue == queue):
+        feeds = [feed for feed in self._feeds if feed.queue == queue]
+        kinds = [kind for feed in feeds for kind in feed.kinds if feed.taken]
+        sieves = [feed.sieve for feed in feeds if feed.sieve is not None]
+        all_kinds = "%" in kinds or any(not feed.taken for feed in feeds)
+        if all_kinds and not sieves:
             return
-        left = self._queues.unmatched(connection, queue, kinds)
+        left = Depth(0, 0.0) if all_kinds else self._queues.unmatched(connection, queue, kinds)
+        for sieve in sieves:
+            left = _both(left, self._left_by(connection, sieve))
         telemetry.unmatched_jobs.set(left.jobs, {"queue": queue})
         telemetry.unmatched_oldest.set(left.oldest_seconds, {"queue": queue})
         if left.jobs and time.monotonic() - self._alarmed.get(queue, -ALARM) >= ALARM:
             self._alarmed[queue] = time.monotonic()
             log.warning(
-                "queue %s: %d due jobs are of kinds no route takes, the oldest for %.0f s; "
+                "queue %s: no route takes %s%d due jobs, the oldest for %.0f s; "
                 "they are left untouched",
                 queue,
+                "at least " if any(sieve.crowded() for sieve in sieves) else "",
                 left.jobs,
                 left.oldest_seconds,
             )
+
+    def _left_by(self, connection: Connection, sieve: Sieve) -> Depth:
+        """Those a condition left that still wait; the others are forgotten."""
+        ids = sieve.unmatched()
+        waiting = self._jobs.waiting(connection, ids)
+        sieve.forget(set(ids) - waiting.keys())
+        return Depth(len(waiting), max(waiting.values(), default=0.0))
 
     def _look_for_strangers(self, connection: Connection) -> None:
         for queue, owners in self._queues.strangers(connection, self._names).items():
@@ -307,3 +343,7 @@ class Keeper:
             connection, [id_ for id_ in answered if id_ in self._empty]
         )
         self._crashed = [id_ for id_ in self._crashed if id_ not in removed]
+
+
+def _both(one: Depth, other: Depth) -> Depth:
+    return Depth(one.jobs + other.jobs, max(one.oldest_seconds, other.oldest_seconds))

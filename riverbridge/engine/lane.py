@@ -30,7 +30,7 @@ from riverbridge.engine.settling import BACK, SAVEPOINT, Aside, by_halves, write
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Cancelled, Delivered, Unreachable
-from riverbridge.model.settlement import LAST_ATTEMPT, Lease, Settlement, settlement
+from riverbridge.model.settlement import LAST_ATTEMPT, Lease, Settlement
 from riverbridge.store.database import (
     Connect,
     Connection,
@@ -185,7 +185,10 @@ class Lane:
             with transaction(connection, idle=hold + 4, total=hold + 9):
                 jobs = self._claim(connection, feed, 1 if alone else min(pace.limit, room))
                 if not jobs:
-                    self._guarded[feed] = 0
+                    if guarded:
+                        self._guarded[feed] = 0
+                    return
+                if feed.sieve is not None and not (jobs := feed.sieve.sift(jobs)):
                     return
                 to_lease, to_hold = (jobs, ()) if guarded else pace.slowness.split(jobs)
                 if to_lease:
@@ -236,21 +239,23 @@ class Lane:
         )
         return late
 
-    def _claim(self, connection: Connection, feed: Feed, limit: int) -> list[ClaimedJob]:
+    def _claim(self, connection: Connection, feed: Feed, limit: int) -> Sequence[ClaimedJob]:
         began = time.monotonic()
         pace = self._paces[feed]
-        floors, full_look = pace.floors()
+        floors = pace.floors()
         jobs = self._table.claim(
             connection,
             queue=feed.queue,
             kinds=feed.kinds,
             taken=feed.taken,
-            floors=floors,
-            aside=self._aside.ids(),
+            floors=floors.texts,
+            after=floors.after,
+            back=floors.back,
+            aside=self._aside.ids() + (feed.sieve.ids() if feed.sieve and floors.full_look else []),
             limit=limit,
             byte_budget=self._byte_budget,
         )
-        more = pace.claimed(jobs, limit=limit, full_look=full_look)
+        more = pace.claimed(jobs, limit=limit, full_look=floors.full_look)
         self._claimed(full=more, jobs=len(jobs))
         if jobs:
             labels = {"route": feed.name}
@@ -323,7 +328,7 @@ class Lane:
             if isinstance(outcome, Delivered) and began - at <= LONG:
                 rows.append(job.id)
                 continue
-            row = settlement(job, outcome, retry=feed.retry, max_attempts=feed.max_attempts)
+            row = feed.settlement(job, outcome)
             if row is None:
                 released += 1
             else:

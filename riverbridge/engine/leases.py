@@ -14,7 +14,7 @@ from riverbridge.engine.pace import Slowness
 from riverbridge.engine.settling import Aside, by_halves, write_leased
 from riverbridge.model.job import JobState
 from riverbridge.model.outcome import Outcome, Unreachable
-from riverbridge.model.settlement import Lease, Settlement, released, settlement
+from riverbridge.model.settlement import Lease, Settlement, released
 from riverbridge.store.database import Connection, transaction
 from riverbridge.store.jobs import JobTable
 
@@ -119,7 +119,7 @@ class LeaseBook:
         rows: list[tuple[Lease, Settlement]] = []
         for place, outcome in ready:
             lease = out.leases[place]
-            row = settlement(lease.job, outcome, retry=feed.retry, max_attempts=feed.max_attempts)
+            row = feed.settlement(lease.job, outcome)
             rows.append((lease, row if row is not None else released(lease.job)))
             telemetry.outcomes.add(
                 1, {"route": feed.name, "outcome": type(outcome).__name__.lower()}

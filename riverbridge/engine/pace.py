@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from riverbridge.engine.batch import Claiming
 from riverbridge.model.job import ClaimedJob
@@ -15,6 +16,10 @@ FIRST_LIMIT = 100
 FULL_LOOK = 1.0
 """Seconds between claims that ignore the floors."""
 
+CROWDED_REST = 10
+"""Where more jobs are left in the way than are remembered, a full look is followed by so many times
+its own length without one."""
+
 SLOW_AFTER = 2
 """So many batches in a row in which a kind was not done within `hold`, and it is leased from the
 start."""
@@ -25,6 +30,24 @@ any more."""
 
 KINDS = 1000
 """Kinds remembered; beyond that all are learned anew."""
+
+
+BACK = 1.0
+"""Seconds below the floors from which on a claim reads: for what was committed late."""
+
+TOP = (EVERYTHING, 0)
+
+
+class Floors(NamedTuple):
+    """Where a claim begins, by priority: the instant, as text, and the id; so many seconds back.
+
+    full_look: all floors are down.
+    """
+
+    texts: Sequence[str]
+    after: Sequence[int]
+    back: float
+    full_look: bool
 
 
 class Slowness:
@@ -99,14 +122,21 @@ class Pace:
         batch_size: int,
         batch_bytes: int,
         hold: float,
+        crowded: Callable[[], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """crowded: for a feed whose claims leave jobs where they are: whether they are more than
+        anybody remembers."""
+        self._exact = crowded is not None
+        self._crowded = crowded or (lambda: False)
         self._batch_size = batch_size
         self._batch_bytes = batch_bytes
         self._clock = clock
         self._limit = min(FIRST_LIMIT, batch_size)
-        self._floors: list[str] = [EVERYTHING] * 4
+        self._floors = [TOP] * 4
         self._looked = float("-inf")
+        self._rest = FULL_LOOK
+        self._looking = False
         self.slowness = Slowness(claiming, hold)
         self.trusted = False
         """Whether the last batch was delivered whole, so that the next may be settled ahead."""
@@ -116,13 +146,18 @@ class Pace:
         """Rows to ask for."""
         return self._limit
 
-    def floors(self) -> tuple[Sequence[str], bool]:
-        """The floors for the next claim, and whether it is a full look (all floors down)."""
+    def floors(self) -> Floors:
+        """Where the next claim begins."""
         now = self._clock()
-        if now - self._looked >= FULL_LOOK:
+        # Where jobs are left in the way, a look that begins anew before the last one has got past
+        # them would never get past them.
+        if now - self._looked >= self._rest and not (self._looking and self._crowded()):
             self._looked = now
-            return [EVERYTHING] * 4, True
-        return list(self._floors), False
+            self._looking = True
+            return Floors([EVERYTHING] * 4, [0] * 4, BACK, True)
+        floors = list(self._floors)
+        texts, ids = [text for text, _ in floors], [id_ for _, id_ in floors]
+        return Floors(texts, ids, 0.0 if self._exact else BACK, False)
 
     def claimed(self, jobs: Sequence[ClaimedJob], *, limit: int, full_look: bool) -> bool:
         """Learn from a claim; returns whether there may well be more to claim at once.
@@ -131,21 +166,31 @@ class Pace:
         where it ended; otherwise floors only rise.
         """
         if not jobs:
+            self._looked_through()
             return False
         size = sum(_octets(job.args) for job in jobs)
         more = len(jobs) >= limit or size >= self._batch_bytes
+        if not more:
+            self._looked_through()
         last = {job.priority: job for job in jobs}
         for priority, job in last.items():
-            text = job.scheduled_at.isoformat()
+            reached = (job.scheduled_at.isoformat(), job.id if self._exact else 0)
             known = self._floors[priority - 1]
-            if (full_look and more) or known == EVERYTHING or text > known:
-                self._floors[priority - 1] = text
+            if (full_look and more) or known == TOP or reached > known:
+                self._floors[priority - 1] = reached
         fitting = self._batch_bytes * len(jobs) // max(1, size)
         # Growing by four a step meets the size of large args before the memory does.
         self._limit = max(
             1, min(self._batch_size, fitting, self._limit * 4 if more else self._limit)
         )
         return more
+
+    def _looked_through(self) -> None:
+        """All there was has been read, from the top."""
+        if self._looking:
+            took = self._clock() - self._looked
+            self._rest = max(FULL_LOOK, CROWDED_REST * took) if self._crowded() else FULL_LOOK
+            self._looking = False
 
 
 def _octets(text: str) -> int:

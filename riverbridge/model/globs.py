@@ -1,4 +1,4 @@
-"""Globs over job kinds: `*` stands for any run of characters, also none; all else for itself.
+"""Globs over kinds and queues: `*` stands for any run of characters, also none; else for itself.
 
 There is no escape: a kind that itself holds `*` can only be matched by the wildcard.
 """
@@ -29,6 +29,11 @@ def intersect(a: str, b: str) -> bool:
             else:
                 possible[j] = char == b[j] and below[j + 1]
     return possible[0]
+
+
+def exactness(pattern: str) -> tuple[bool, int]:
+    """How much a pattern says: a name without `*` above every glob, else the longer the more."""
+    return "*" not in pattern, len(pattern) - pattern.count("*")
 
 
 def to_like(pattern: str) -> str:

@@ -44,6 +44,8 @@ class JobTable:
         self._still_leased = statement("job/still_leased", schema)
         self._delete_leased = statement("job/delete_leased", schema)
         self._orphans = statement("job/orphans", schema)
+        self._newest = statement("job/newest", schema)
+        self._waiting = statement("job/waiting", schema)
 
     def claim(
         self,
@@ -56,12 +58,15 @@ class JobTable:
         aside: Sequence[int],
         limit: int,
         byte_budget: int,
+        after: Sequence[int] = (0, 0, 0, 0),
+        back: float = 1.0,
     ) -> list[ClaimedJob]:
         """Lock up to `limit` due jobs of `queue`, or as many as `byte_budget` bytes of args hold.
 
         kinds, taken: LIKE patterns, and whether a kind must match one of them or none.
         floors: for priorities 1 to 4, the scheduled_at (as text) below which no job is expected.
-        aside: ids not to take.
+        aside: ids not to take. after: of the jobs right at a floor, the id above which they are.
+        back: seconds below the floors from which on it reads.
         """
         parameters = claim_parameters(
             queue=queue,
@@ -71,6 +76,8 @@ class JobTable:
             aside=aside,
             limit=limit,
             byte_budget=byte_budget,
+            after=after,
+            back=back,
         )
         rows = connection.execute(self._claim, parameters, binary=True).fetchall()
         return [ClaimedJob(*row) for row in rows]
@@ -130,6 +137,17 @@ class JobTable:
         rows = connection.execute(self._delete_leased, parameters).fetchall()
         return {id_ for (id_,) in rows}
 
+    def newest(self, connection: Connection, limit: int) -> list[ClaimedJob]:
+        """The last `limit` jobs that were inserted, whatever became of them; nothing is locked."""
+        rows = connection.execute(self._newest, {"limit": limit}, binary=True).fetchall()
+        return [ClaimedJob(*row) for row in rows]
+
+    def waiting(self, connection: Connection, ids: Sequence[int]) -> dict[int, float]:
+        """Those of `ids` that are still due, each with the seconds since then."""
+        if not ids:
+            return {}
+        return dict(connection.execute(self._waiting, {"ids": list(ids)}).fetchall())
+
     def orphans(
         self,
         connection: Connection,
@@ -174,6 +192,8 @@ def claim_parameters(
     aside: Sequence[int],
     limit: int,
     byte_budget: int,
+    after: Sequence[int] = (0, 0, 0, 0),
+    back: float = 1.0,
 ) -> dict[str, Any]:
     """Those of `job/claim`; what they mean is said of `JobTable.claim`."""
     return {
@@ -184,6 +204,11 @@ def claim_parameters(
         "floor_2": floors[1],
         "floor_3": floors[2],
         "floor_4": floors[3],
+        "after_1": after[0],
+        "after_2": after[1],
+        "after_3": after[2],
+        "after_4": after[3],
+        "back": back,
         "aside": list(aside),
         "limit": limit,
         "bytes": byte_budget,

@@ -23,7 +23,7 @@ class QueueTable:
     def __init__(self, schema: str | None) -> None:
         self._sql = {
             name: statement(f"queue/{name}", schema)
-            for name in ("upsert", "paused", "depth", "unmatched", "strangers")
+            for name in ("upsert", "paused", "depth", "unmatched", "strangers", "waiting")
         }
 
     def upsert(self, connection: Connection, names: Sequence[str]) -> None:
@@ -34,6 +34,10 @@ class QueueTable:
         """Which of `names` are paused."""
         rows = connection.execute(self._sql["paused"], {"names": list(names)})
         return {name for (name,) in rows.fetchall()}
+
+    def waiting(self, connection: Connection) -> list[str]:
+        """The queues that have available jobs, due or not."""
+        return [name for (name,) in connection.execute(self._sql["waiting"]).fetchall()]
 
     def depth(self, connection: Connection, queue: str, limit: int = 100_000) -> Depth:
         """The due jobs of `queue`, counted up to `limit`."""

@@ -41,15 +41,21 @@ def text(seconds: float) -> str:
     return (T + timedelta(seconds=seconds)).isoformat()
 
 
+def seen(pace: Pace) -> tuple[list[str], bool]:
+    """Where the next claim begins, and whether that is a full look."""
+    floors = pace.floors()
+    return list(floors.texts), floors.full_look
+
+
 def test_the_first_look_and_one_a_second_are_full(clock: Clock) -> None:
     one = pace(clock)
-    assert one.floors() == ([EVERYTHING] * 4, True)
-    assert one.floors() == ([EVERYTHING] * 4, False)
+    assert seen(one) == ([EVERYTHING] * 4, True)
+    assert seen(one) == ([EVERYTHING] * 4, False)
     one.claimed([at(5), at(7, 3)], limit=100, full_look=True)  # type: ignore[list-item]
-    assert one.floors() == ([text(5), EVERYTHING, text(7), EVERYTHING], False)
+    assert seen(one) == ([text(5), EVERYTHING, text(7), EVERYTHING], False)
     clock.now += FULL_LOOK
-    assert one.floors() == ([EVERYTHING] * 4, True)
-    assert one.floors()[1] is False
+    assert seen(one) == ([EVERYTHING] * 4, True)
+    assert one.floors().full_look is False
 
 
 def test_floors_rise_and_fall_only_with_a_full_look_that_fills(clock: Clock) -> None:
@@ -65,7 +71,7 @@ def test_floors_rise_and_fall_only_with_a_full_look_that_fills(clock: Clock) -> 
         ([], 100, True, 4.5),
     ]:
         one.claimed(jobs, limit=limit, full_look=full)  # type: ignore[arg-type]
-        assert one.floors()[0] == [text(floor), EVERYTHING, EVERYTHING, EVERYTHING]
+        assert one.floors().texts == [text(floor), EVERYTHING, EVERYTHING, EVERYTHING]
 
 
 def test_floors_compare_instants_not_spellings(clock: Clock) -> None:
@@ -74,13 +80,13 @@ def test_floors_compare_instants_not_spellings(clock: Clock) -> None:
     east = timezone(timedelta(hours=14))
     for moment in (T, T + timedelta(microseconds=1), T.astimezone(east), T - timedelta(days=1)):
         one.claimed([job(scheduled_at=moment)], limit=100, full_look=False)
-    assert one.floors()[0][0] == (T + timedelta(microseconds=1)).isoformat()
+    assert one.floors().texts[0] == (T + timedelta(microseconds=1)).isoformat()
     first = datetime(1, 1, 2, tzinfo=UTC)
     two = pace(clock)
     two.floors()
     two.claimed([job(scheduled_at=first)], limit=100, full_look=False)
     two.claimed([job(scheduled_at=T)], limit=100, full_look=False)
-    assert two.floors()[0][0] == T.isoformat()
+    assert two.floors().texts[0] == T.isoformat()
 
 
 def test_the_limit_grows_while_claims_are_full_and_fits_the_bytes(clock: Clock) -> None:

@@ -1,7 +1,9 @@
 -- Locks the next jobs of one queue, River's order: priority, scheduled_at, id (contract 3.3).
 -- Each priority is walked by itself from its own floor, so that neither dead rows at the head of
 -- the index nor jobs dated ahead are read again at each claim. A floor is a hint, less a second for
--- what was committed late; '-infinity' reads all. The running total cuts the batch by bytes: a row
+-- what was committed late; '-infinity' reads all. Where jobs are left in the way a floor is exact,
+-- down to the id, or those of one instant would be read again for ever. Ids to leave alone are asked
+-- for by a subquery, which hashes them: `<> ALL` compares each row with each. The running total cuts the batch by bytes: a row
 -- whose predecessors already fill the budget is not sent. It is taken above the limit, as it reads
 -- a row ahead, which below would be locked and sent to nobody. Instants go as their eight bytes and
 -- tags as one text, since a datetime or a list for each row costs more than the rest of it.
@@ -12,21 +14,22 @@ FROM (
            sum(octet_length(args)) OVER (ROWS UNBOUNDED PRECEDING) - octet_length(args) AS before
     FROM (
         SELECT job.*
-        FROM (VALUES (1::smallint, %(floor_1)s::text::timestamptz - interval '1 second'),
-                     (2::smallint, %(floor_2)s::text::timestamptz - interval '1 second'),
-                     (3::smallint, %(floor_3)s::text::timestamptz - interval '1 second'),
-                     (4::smallint, %(floor_4)s::text::timestamptz - interval '1 second')
-             ) AS level (priority, floor)
+        FROM (VALUES (1::smallint, %(floor_1)s::text::timestamptz, %(after_1)s::bigint),
+                     (2::smallint, %(floor_2)s::text::timestamptz, %(after_2)s::bigint),
+                     (3::smallint, %(floor_3)s::text::timestamptz, %(after_3)s::bigint),
+                     (4::smallint, %(floor_4)s::text::timestamptz, %(after_4)s::bigint)
+             ) AS level (priority, floor, after)
         CROSS JOIN LATERAL (
             SELECT /* include job/claimed */
             FROM /* schema */river_job
             WHERE state = 'available'
               AND queue = %(queue)s
               AND river_job.priority = level.priority
-              AND river_job.scheduled_at >= level.floor
+              AND river_job.scheduled_at >= level.floor - make_interval(secs => %(back)s::float8)
+              AND (id > level.after OR river_job.scheduled_at > level.floor)
               AND river_job.scheduled_at <= now()
               AND (kind LIKE ANY (%(kinds)b::text[])) = %(taken)s
-              AND id <> ALL (%(aside)b::bigint[])
+              AND id NOT IN (SELECT unnest(%(aside)b::bigint[]))
             ORDER BY river_job.scheduled_at, id
             LIMIT %(limit)s
             FOR UPDATE SKIP LOCKED
