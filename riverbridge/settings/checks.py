@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 # River's own expressions (contract 8.3); the queue's is written without its nested repetition,
 # which takes exponential time and accepts the same names.
 _QUEUE = re.compile(r"[a-z0-9]+(?:[_|\-][a-z0-9]+)*", re.ASCII)
+_QUEUE_GLOB = re.compile(r"[a-z0-9_|\-*]+", re.ASCII)
 _KIND = re.compile(r"[\w][\w\-\[\]<>/.·:+]+", re.ASCII)
 _NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*", re.ASCII)
 _SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)(?::[0-9]{1,5})?", re.ASCII)
@@ -21,6 +22,17 @@ def queue_name(text: str) -> None:
     if not _QUEUE.fullmatch(text):
         raise ValueError(
             "is no queue name: lower-case letters and digits, single '_', '-' or '|' between them"
+        )
+
+
+def queue_glob(text: str) -> None:
+    """A queue's name, or a glob over them: `*` is any run of characters."""
+    if "*" not in text:
+        queue_name(text)
+    elif not _QUEUE_GLOB.fullmatch(text):
+        raise ValueError(
+            "matches no queue: lower-case letters and digits, '_', '-' or '|', and '*' for any "
+            "run of characters"
         )
 
 

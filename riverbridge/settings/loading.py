@@ -26,7 +26,7 @@ from riverbridge.settings.reading import (
     read_env,
     read_toml,
 )
-from riverbridge.settings.rules import CheckTemplate
+from riverbridge.settings.rules import CheckCondition, CheckTemplate
 from riverbridge.settings.sinks import FAILED, KINDS
 
 DOTENV = File(".env")
@@ -41,12 +41,14 @@ def load(
     toml: File | None = TOML,
     require_database: bool = True,
     check_template: CheckTemplate | None = None,
+    check_condition: CheckCondition | None = None,
 ) -> Settings:
     """The settings from `env` (by default the process's), over `.env`, over the TOML file.
 
     None leaves a file out; only the two default files may be absent. `check_template` raises
-    TemplateError. Raises ConfigurationError with every problem, a line each, starting with the
-    variable or file; no line holds a secret.
+    TemplateError, `check_condition` ConditionError or ConfigurationError. Raises
+    ConfigurationError with every problem, a line each, starting with the variable or file; no line
+    holds a secret.
     """
     env = os.environ if env is None else env
     layers = [read_env(_TREE, env)]
@@ -57,7 +59,7 @@ def load(
     draft = _Draft(layers)
     settings = draft.validate()
     checked = rules.Checked(
-        settings, frozenset(draft.given), draft.entries("sinks"), check_template
+        settings, frozenset(draft.given), draft.entries("sinks"), check_template, check_condition
     )
     draft.add(rules.problems(checked))
     if require_database and settings.database_url is None:
@@ -87,7 +89,7 @@ class _Draft:
 
     def entries(self, table: str) -> tuple[str, ...]:
         """The names the user opened in a table, also those whose settings are wrong."""
-        return tuple(sorted(path[1] for path in self.opened if path[0] == table))
+        return tuple(sorted({path[1] for path in self.opened if path[0] == table}))
 
     def validate(self) -> Settings:
         """Settings of all that is right, the rest noted and left out."""

@@ -6,7 +6,7 @@ Durations are float seconds, sizes bytes. `load` (loading.py) is what makes them
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Union
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Union, get_args
 
 from pydantic import Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -28,12 +28,14 @@ from riverbridge.settings.parts import (
 )
 from riverbridge.settings.secrets import Pairs
 from riverbridge.settings.sinks import KINDS, SinkSettings
+from riverbridge.settings.sinks.base import Envelope
 from riverbridge.settings.values import (
     Bytes,
     Choice,
     Dsn,
     Flag,
     Names,
+    Properties,
     Seconds,
     Text,
     Whole,
@@ -85,16 +87,56 @@ class Probes(Part):
     port: Port = Field(8080, description="Port of the probes; by default HTTP's.")
 
 
+class Override(Part):
+    """What differs for one of a route's sinks from what the sink and the route say."""
+
+    topic: Annotated[str | None, Text(1024, kind="template")] = Field(
+        None, description="Another topic, for a Kafka sink.", examples=["orders.{kind}"]
+    )
+    url: Annotated[str | None, Text(2048, checks.url, "template")] = Field(
+        None, description="Another URL, for a webhook sink."
+    )
+    detail_type: Annotated[str | None, Text(1024, kind="template")] = Field(
+        None, description="Another detail type, for an EventBridge sink."
+    )
+    key: Annotated[str | None, Text(1024, kind="template")] = Field(
+        None, description="Another key than the route's.", examples=["{args.account}"]
+    )
+    envelope: Annotated[Envelope | None, Choice(*get_args(Envelope))] = Field(
+        None, description="Another envelope than the sink's."
+    )
+    headers: Annotated[Mapping[str, str], Properties()] = Field(
+        Pairs(), description="Headers beside the sink's; one of the same name takes its place."
+    )
+
+    def over(self, sink: SinkSettings) -> SinkSettings:
+        """The sink's settings as they are for this route."""
+        given = {name: value for name, value in self if name in _SINKS_OWN and value is not None}
+        return sink.model_copy(
+            update=given | {"headers": Pairs({**sink.headers, **self.headers}.items())}
+        )
+
+
+_SINKS_OWN = frozenset({"topic", "url", "detail_type", "envelope"})
+
+
 class Route(Part):
     """Which jobs go to which sinks, and what becomes of them."""
 
-    queues: Annotated[tuple[str, ...], Names(Text(64, checks.queue_name), "queues")] = Field(
-        description="The queues whose jobs this route takes.", examples=["orders,invoices"]
+    queues: Annotated[tuple[str, ...], Names(Text(64, checks.queue_glob), "queues")] = Field(
+        description="The queues whose jobs this route takes, by name or as globs.",
+        examples=["orders,orders-*"],
     )
     kinds: Annotated[tuple[str, ...], Names(Text(127), "kinds")] = Field(
         ("*",),
         description="Globs over job kinds; `*` is any run of characters.",
         examples=["order.*"],
+    )
+    when: Annotated[str | None, Text(4096, kind="condition")] = Field(
+        None,
+        description="Take only jobs of which this is true: a condition in CEL over `args`, "
+        "`metadata`, `tags` and the job's columns; needs `riverbridge[conditions]`.",
+        examples=['args.total > 100 && "eu" in tags'],
     )
     sinks: Annotated[tuple[str, ...], Names(Text(64, checks.own_name), "sinks")] = Field(
         (), description="The sinks that get each job; by default all.", examples=["events,billing"]
@@ -155,6 +197,13 @@ class Route(Part):
         description="Jobs of these queues that no route takes: left alone and reported, or failed "
         "as River fails unknown kinds.",
     )
+    overrides: Mapping[str, Override] = {}
+
+    def at(self, name: str, sink: SinkSettings) -> tuple[SinkSettings, str | None]:
+        """The settings of the sink `name` and the key's template, as they are for this route."""
+        if (own := self.overrides.get(name)) is None:
+            return sink, self.key
+        return own.over(sink), self.key if own.key is None else own.key
 
 
 class KafkaSource(Part):

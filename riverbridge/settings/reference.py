@@ -62,10 +62,16 @@ _SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[Part], ...]], ...] = (
         "Routes",
         (
             "With sinks but no route there is one route, `outbox`: the queue `outbox` to all "
-            "sinks. Two routes may share a queue if no kind can match both."
+            "sinks. [Routes](routes.md) tells which route takes a job."
         ),
         ("routes", "<NAME>"),
         (models.Route,),
+    ),
+    (
+        "Overrides of routes",
+        "What differs for one of the route's sinks, by the sink's name.",
+        ("routes", "<NAME>", "overrides", "<SINK>"),
+        (models.Override,),
     ),
     (
         "Kafka sources",

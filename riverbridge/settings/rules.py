@@ -6,11 +6,10 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
 
-from riverbridge.errors import TemplateError
+from riverbridge.errors import ConditionError, ConfigurationError, TemplateError
 from riverbridge.model import globs
-from riverbridge.settings import checks
+from riverbridge.settings import checks, sharing
 from riverbridge.settings.models import Route, Settings
 from riverbridge.settings.reading import Problem
 from riverbridge.settings.secrets import MASK, Pairs
@@ -23,6 +22,7 @@ from riverbridge.settings.values import spell
 # What a dead letter's destination may not depend on: a job may be discarded for want of just that.
 _OF_THE_JOB = re.compile(r"\{\s*(args|metadata)\b")
 CheckTemplate = Callable[[str], object]
+CheckCondition = Callable[[str], object]
 # Addresses that take a port from others too; localhost is another spelling of some.
 _WIDE = frozenset({"0.0.0.0", "::", "localhost"})  # noqa: S104
 
@@ -36,13 +36,14 @@ class Checked:
     sinks: tuple[str, ...]
     """The names of all sinks, also of those whose own settings are wrong."""
     check_template: CheckTemplate | None = None
+    check_condition: CheckCondition | None = None
 
     def pairs(self) -> Iterator[tuple[str, Route, str, SinkSettings]]:
-        """Each route with each of its sinks."""
+        """Each route with each of its sinks, as that is for the route."""
         for name, route in self.settings.routes.items():
             for sink in route.sinks:
                 if sink in self.settings.sinks:
-                    yield name, route, sink, self.settings.sinks[sink]
+                    yield name, route, sink, route.at(sink, self.settings.sinks[sink])[0]
 
 
 def problems(checked: Checked) -> list[Problem]:
@@ -126,28 +127,8 @@ def _known(checked: Checked, path: Path, sink: str) -> Iterator[Problem]:
         yield Problem(path, f"there is no sink {sink}; {hint}")
 
 
-def _overlaps(checked: Checked) -> Iterator[Problem]:
-    for (a, first), (b, second) in combinations(checked.settings.routes.items(), 2):
-        if not (shared := [queue for queue in second.queues if queue in first.queues]):
-            continue
-        involved = tuple(("routes", r, k) for r in (a, b) for k in ("queues", "kinds"))
-        both = next(
-            ((x, y) for x in first.kinds for y in second.kinds if globs.intersect(x, y)), None
-        )
-        if both:
-            yield Problem(
-                ("routes", b, "kinds" if ("routes", b, "kinds") in checked.given else "queues"),
-                f"takes the same jobs as route {a}: in queue {shared[0]} a kind can match both "
-                f"{both[1]} and, there, {both[0]}; make the kinds or the queues disjoint",
-                involved,
-            )
-        elif first.unmatched != second.unmatched:
-            yield Problem(
-                ("routes", b, "unmatched"),
-                f"{second.unmatched} contradicts route {a}, which says {first.unmatched} for the "
-                f"same queue {shared[0]}; say the same in both",
-                (*involved, ("routes", a, "unmatched")),
-            )
+def _shared_queues(checked: Checked) -> Iterator[Problem]:
+    return sharing.problems(checked.settings, checked.given)
 
 
 def _keys_and_order(checked: Checked) -> Iterator[Problem]:
@@ -168,12 +149,13 @@ def _keys_and_order(checked: Checked) -> Iterator[Problem]:
 
 
 def _key_and_order(path: Path, route: Route, name: str, sink: SinkSettings) -> Iterator[Problem]:
-    if route.key is None and (why := sink.wants_key):
+    key = route.at(name, sink)[1]
+    if key is None and (why := sink.wants_key):
         yield Problem(
             (*path, "key"),
             f"not set, but sink {name} {why}; give a template, as in {{args.customer_id}}",
         )
-    if route.ordered is None and (why := sink.wants_order(route.key is not None)):
+    if route.ordered is None and (why := sink.wants_order(key is not None)):
         yield Problem(
             (*path, "ordered"),
             f"not set, but sink {name} {why}; state whether order matters "
@@ -197,13 +179,53 @@ def _loops(checked: Checked) -> Iterator[Problem]:
     for name, route, sink_name, sink in checked.pairs():
         if not isinstance(sink, RiverSink) or url is None or not sink.leads_to(url, schema):
             continue
-        if sink.queue in (*route.queues, "{queue}"):
+        if sink.queue == "{queue}" or any(globs.intersect(q, sink.queue) for q in route.queues):
             yield Problem(
                 ("sinks", sink_name, "queue"),
                 f"{sink.queue} leads back to route {name}: the database, the schema and the queue "
                 "are its own; set another queue",
                 (("routes", name, "queues"), ("sinks", sink_name, "database_url")),
             )
+
+
+def _overrides(checked: Checked) -> Iterator[Problem]:
+    """What a route says of one of its sinks has to be something that the sink has."""
+    for name, route in checked.settings.routes.items():
+        for sink_name, own in route.overrides.items():
+            path: Path = ("routes", name, "overrides", sink_name)
+            sink = checked.settings.sinks.get(sink_name)
+            if sink_name not in route.sinks or sink is None:
+                if sink_name not in checked.sinks or sink is not None:
+                    text = f"the route has no sink {sink_name}; its sinks: {', '.join(route.sinks)}"
+                    yield Problem(path, text, (("routes", name, "sinks"),))
+                continue
+            for field in ("topic", "url", "detail_type"):
+                if getattr(own, field) is not None and sink.destination[0] != field:
+                    text = f"has no meaning for the sink {sink_name}, which is of type {sink.type}"
+                    yield Problem((*path, field), text)
+            known = set(sink.problems())
+            for at, text in own.over(sink).problems():
+                if (at, text) not in known:
+                    yield Problem((*path, at) if at else path, " ".join(text.split()))
+
+
+def _conditions(checked: Checked) -> Iterator[Problem]:
+    for name, route in checked.settings.routes.items():
+        path = ("routes", name, "when")
+        if route.when is None:
+            continue
+        if route.ordered:
+            yield Problem(
+                path,
+                "cannot be with ORDERED=true: the order of a key is that of its queue; give these "
+                "jobs a queue of their own",
+                (("routes", name, "ordered"),),
+            )
+        try:
+            if checked.check_condition is not None:
+                checked.check_condition(route.when)
+        except (ConditionError, ConfigurationError) as error:
+            yield Problem(path, " ".join(str(error).split()))
 
 
 def _retries(checked: Checked) -> Iterator[Problem]:
@@ -280,6 +302,13 @@ def _insecure(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
     for name, sink in settings.sinks.items():
         for at, text in sink.insecurities():
             yield _at(name, at), text, sink.insecure
+    for route_name, route in settings.routes.items():
+        for name, own in route.overrides.items():
+            if own.url is not None and name in settings.sinks:
+                for at, text in own.over(settings.sinks[name]).insecurities():
+                    if at == "url":
+                        path = ("routes", route_name, "overrides", name, "url")
+                        yield path, text, settings.sinks[name].insecure
     for name, source in settings.sources.items():
         for at, text in insecure_properties(source.config):
             yield ("sources", name, at), text, source.insecure
@@ -302,8 +331,16 @@ def _used_templates(checked: Checked) -> Iterator[Problem]:
                 (_at(name, field), text),
             ],
         )
-    keys = [(("routes", n, "key"), r.key) for n, r in checked.settings.routes.items() if r.key]
-    yield from _templates(checked, keys)
+    for name, route in checked.settings.routes.items():
+        if route.key:
+            yield from _templates(checked, [(("routes", name, "key"), route.key)])
+        for sink_name, own in route.overrides.items():
+            path = ("routes", name, "overrides", sink_name)
+            texts = [((*path, "headers"), value) for value in own.headers.values()]
+            for field in ("topic", "url", "detail_type", "key"):
+                if (text := getattr(own, field)) is not None:
+                    texts.append(((*path, field), text))
+            yield from _templates(checked, texts)
 
 
 def _templates(checked: Checked, templates: Iterable[tuple[Path, str]]) -> Iterator[Problem]:
@@ -319,7 +356,9 @@ _RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
     _times,
     _listening,
     _sinks_of_routes,
-    _overlaps,
+    _shared_queues,
+    _overrides,
+    _conditions,
     _keys_and_order,
     _sinks,
     _loops,
