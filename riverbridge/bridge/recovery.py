@@ -35,13 +35,15 @@ class Lot:
     def __init__(
         self,
         outlet: Outlet,
-        queues: Sequence[str],
+        queues: Callable[[], Sequence[str]],
         sent: Callable[[], Sequence[int]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """sent: jobs whose answer is still out. clock: that of the outlet's `parked_at`."""
+        """queues: where such jobs may be. sent: jobs whose answer is still out. clock: that of the
+        outlet's `parked_at`.
+        """
         self._outlet = outlet
-        self._queues = tuple(queues)
+        self._queues = queues
         self._sent = sent
         self._clock = clock
         self._before: list[int] = []
@@ -61,7 +63,7 @@ class Lot:
             done = table.unpark(
                 connection,
                 sink=self._outlet.name,
-                queues=self._queues,
+                queues=self._queues(),
                 before=self._before,
                 sent=self._sent(),
                 limit=limit,

@@ -17,7 +17,6 @@ from riverbridge.errors import ConditionError
 from riverbridge.model import globs
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Cancelled, Outcome, Retry
-from riverbridge.model.retry import RetryPolicy
 
 REMEMBERED = 20_000
 """Choices kept between the claim and the hand-over."""
@@ -32,10 +31,9 @@ class Case:
 
     name: str
     taker: Taker
-    retry: RetryPolicy
+    terms: Terms
     kinds: tuple[str, ...] = ("*",)
     condition: Condition | None = None
-    max_attempts: int | None = None
     oldest: datetime | None = None
 
     def takes(self, job: ClaimedJob) -> bool:
@@ -118,7 +116,7 @@ class Switch:
     def terms(self, job: ClaimedJob) -> Terms | None:
         """How the route that takes `job` tries again; None where none does."""
         choice = self.choose(job)
-        return (choice.retry, choice.max_attempts) if isinstance(choice, Case) else None
+        return choice.terms if isinstance(choice, Case) else None
 
 
 class _Share(Batch):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from riverbridge.engine.sieve import Sieve
 from riverbridge.model.job import ClaimedJob, JobState
@@ -146,8 +146,13 @@ class Batch:
         return self._abandoned
 
 
-Terms = tuple[RetryPolicy, int | None]
-"""How a job is tried again, and the most attempts it has (None: its own)."""
+class Terms(NamedTuple):
+    """How a job is tried again, the most attempts it has (None: its own), and whether its taker has
+    to see it before it is discarded."""
+
+    retry: RetryPolicy
+    max_attempts: int | None = None
+    dead_letters: bool = False
 
 
 class Taker(Protocol):
@@ -197,8 +202,14 @@ class Feed:
 
     def settlement(self, job: ClaimedJob, outcome: Outcome) -> Settlement | None:
         """The row `outcome` leaves, or None where the job is released as it was."""
-        retry, limit = self.terms(job) if self.terms else (self.retry, self.max_attempts)
-        return settlement(job, outcome, retry=retry, max_attempts=limit)
+        terms = self.terms_of(job)
+        return settlement(job, outcome, retry=terms.retry, max_attempts=terms.max_attempts)
+
+    def terms_of(self, job: ClaimedJob) -> Terms:
+        """Those of this job."""
+        if self.terms is not None:
+            return self.terms(job)
+        return Terms(self.retry, self.max_attempts, self.dead_letters)
 
     def takes(self, kind: str) -> bool:
         """Whether a job of this kind is claimed, as the claim's own LIKE judges it."""

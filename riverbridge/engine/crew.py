@@ -141,6 +141,10 @@ class Crew:
             watch.waker.remove(feed)
         self._keeper.serve(self._feeds())
 
+    def queues(self) -> list[str]:
+        """Those that are served now."""
+        return sorted({feed.queue for feed in self._feeds()})
+
     def wake(self, queue: str) -> None:
         """Claim from `queue` at once: it has jobs that nobody announced."""
         for waker in self._wakers:

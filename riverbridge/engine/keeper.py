@@ -260,7 +260,7 @@ class Keeper:
             )
             assert row is not None  # a Retry always leaves a row
             noted: dict[str, object] = {"river:rescue_count": orphan.rescues + 1}
-            dies = feed is not None and feed.dead_letters and row.state is JobState.DISCARDED
+            dies = feed and row.state is JobState.DISCARDED and feed.terms_of(job).dead_letters
             # Without an object to note it in, the job would come back without end.
             if dies and job.metadata.startswith("{"):
                 row = msgspec.structs.replace(row, state=JobState.AVAILABLE, delay=0.0)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 from riverbridge.bridge.outlet import Outlet
+from riverbridge.bridge.route import Route
+from riverbridge.bridge.switch import untaken
 from riverbridge.engine.batch import Feed
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Outcome, Permanent, Unreachable
-from riverbridge.service.wiring import make_feeds, make_routes, source_name
+from riverbridge.service.plan import Plan
+from riverbridge.service.wiring import make_routes, source_name
 from riverbridge.settings import Settings
 from riverbridge.sinks.base import Message
 from riverbridge.store.database import Connection, connector
 from riverbridge.store.jobs import EVERYTHING, JobTable
+from riverbridge.store.queues import QueueTable
 from riverbridge.store.schema_check import check_schema
 
 
@@ -46,17 +50,14 @@ def dry_run(settings: Settings, limit: int, show: Callable[[str], None]) -> int:
             connection.execute("BEGIN")
             lines: list[str] = []
             routes = make_routes(settings, outlets, source_name(connection, settings))
-            feeds = make_feeds(settings, routes, lambda _: datetime.max)
+            plan = Plan(settings, routes, lambda _: datetime.max)
+            followed = plan.followed(QueueTable(schema).waiting(connection) if plan.follows else ())
             table = JobTable(schema, "riverbridge dry run")
-            for name, group in feeds.items():
-                for feed in group:
+            for queue in (*plan.named, *followed):
+                for _, feed in plan.feeds(queue):
                     for job in _peek(connection, table, feed, limit, settings.batch_bytes):
                         shown += 1
-                        if feed.taker is not routes[name]:
-                            lines.append(_unmatched_line(name, job))
-                            continue
-                        for sink, message in routes[name].preview(job):
-                            lines.append(_line(name, sink, job.id, message))
+                        lines += _lines(plan, routes, feed.name, job)
             # The rows are locked until here; a reader of the output may take its time.
             connection.execute("ROLLBACK")
         for line in lines:
@@ -82,9 +83,13 @@ def _peek(
     )
 
 
-def _unmatched_line(route: str, job: ClaimedJob) -> str:
-    failed = f"no route of queue {job.queue} takes the kind {job.kind}"
-    return msgspec.json.encode({"route": route, "job": job.id, "failed": failed}).decode()
+def _lines(plan: Plan, routes: Mapping[str, Route], feed: str, job: ClaimedJob) -> list[str]:
+    choice = plan.choose(job)
+    if isinstance(choice, str):
+        return [_line(choice, sink, job.id, sent) for sink, sent in routes[choice].preview(job)]
+    what = "failed" if choice or plan.fails(job.queue) else "left"
+    line = {"route": feed, "job": job.id, what: choice.error if choice else untaken(job)}
+    return [msgspec.json.encode(line).decode()]
 
 
 def _line(route: str, sink: str, job: int, message: Message | Permanent) -> str:

@@ -17,14 +17,16 @@ from riverbridge.bridge.recovery import Lot, Recovery
 from riverbridge.console.probes import Server, application
 from riverbridge.engine.batch import Feed
 from riverbridge.engine.crew import STUCK, Crew, Manning, stalled
+from riverbridge.engine.followed import MOST
 from riverbridge.engine.identity import VERSION, client_id, crashed_before, process_table
 from riverbridge.engine.lane import Limits
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
+from riverbridge.service.plan import Plan
 from riverbridge.service.process import spare_collector
+from riverbridge.service.samples import check_samples
 from riverbridge.service.wiring import (
     kept,
-    make_feeds,
     make_lots,
     make_routes,
     serve_metrics,
@@ -35,6 +37,7 @@ from riverbridge.settings import Settings
 from riverbridge.sinks.base import Sink
 from riverbridge.store.database import connector, first_connection
 from riverbridge.store.processes import ProcessTable
+from riverbridge.store.queues import QueueTable
 from riverbridge.store.schema_check import check_schema
 from riverbridge.upkeep.cleaner import Cleaner
 from riverbridge.upkeep.leader import Leader
@@ -83,7 +86,7 @@ class Bridge:
             crashed = self._survey(processes, sinks, self._asked_to_stop)
         self._crew = self._make_crew(processes, crashed)
         self._leader = self._make_leader() if settings.elections else None
-        lots = make_lots(settings, self.routes)
+        lots = make_lots(settings, self.routes, self._crew.queues)
         self._recovery = self._make_recovery(lots) if lots else None
         self._listen()
         self._wired = True
@@ -107,9 +110,14 @@ class Bridge:
             for name, sink in sinks.items():
                 self._outlets[name] = Outlet(name, sink, threads=threads(settings))
             self.routes = make_routes(settings, self._outlets, source_name(connection, settings))
-            self.feeds = make_feeds(
+            plan = self._plan = Plan(
                 settings, self.routes, lambda route: processes.first_start(connection, route)
             )
+            self._served = {queue: plan.feeds(queue) for queue in plan.named}
+            # Those that wait now are served from the start, as what crashed before was one of them.
+            waiting = QueueTable(settings.db_schema).waiting(connection) if plan.follows else []
+            self._followed = plan.followed(waiting[:MOST])
+            check_samples(connection, settings.db_schema, plan, self.routes)
         return crashed
 
     @contextlib.contextmanager
@@ -133,23 +141,23 @@ class Bridge:
     def _make_crew(self, processes: ProcessTable, crashed: list[str]) -> Crew:
         """The shared lanes, those of routes that have their own, and what goes with lanes."""
         settings = self.settings
-        watches: list[tuple[int, list[Feed]]] = [(settings.lanes, [])]
-        for name, feeds in self.feeds.items():
-            own = settings.routes[name].lanes
-            if own is None:
-                watches[0][1].extend(feeds)
-            else:
-                watches.append((own, feeds))
+        watches: list[tuple[int, list[Feed]]] = [(count, []) for count in self._plan.lanes]
+        for places in (*self._served.values(), *self._followed.values()):
+            for lanes, feed in places:
+                watches[lanes][1].append(feed)
         limits = Limits(
             hold=settings.hold,
             deadline=settings.deadline,
             guarded=2 * settings.batch_size if crashed else 0,
         )
-        return Crew(
+        crew = Crew(
             connect=self._connect,
             processes=processes,
             schema=settings.db_schema,
-            watches=[(count, feeds) for count, feeds in watches if feeds],
+            # Lanes that can never have a feed are none.
+            watches=[
+                (count if feeds or self._plan.follows else 0, feeds) for count, feeds in watches
+            ],
             manning=Manning(
                 limits,
                 batch_size=settings.batch_size,
@@ -159,6 +167,9 @@ class Bridge:
             ),
             crashed=crashed,
         )
+        if self._plan.follows:
+            crew.follow(self._plan.follow, self._followed)
+        return crew
 
     def _make_leader(self) -> Leader:
         keep, schema = self.settings.retention, self.settings.db_schema
@@ -207,7 +218,7 @@ class Bridge:
         log.info(
             "riverbridge %s serves %s as %s; probes on port %d",
             VERSION,
-            ", ".join(sorted({f.queue for group in self.feeds.values() for f in group})),
+            ", ".join(sorted({*self._served, *self._followed, *self._plan.globs})),
             self.client_id,
             self.port,
         )

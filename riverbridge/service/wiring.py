@@ -1,28 +1,27 @@
-"""Settings in, parts out: sinks, routes and feeds as the settings describe them."""
+"""Settings in, parts out: sinks and routes as the settings describe them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from functools import partial
 
 from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 
 from riverbridge.bridge.alarms import Alarms
+from riverbridge.bridge.condition import Condition
 from riverbridge.bridge.dead_letters import DeadLetters
 from riverbridge.bridge.envelope import Envelope
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.recovery import Lot
-from riverbridge.bridge.route import Route, Unmatched
+from riverbridge.bridge.route import Route
 from riverbridge.bridge.template import Template
-from riverbridge.engine.batch import Feed
-from riverbridge.model.globs import to_like
 from riverbridge.model.replay import ReplayRoute
-from riverbridge.model.retry import ExponentialRetry, FixedRetry, RetryPolicy, RiverRetry
-from riverbridge.settings import Route as RouteSettings
 from riverbridge.settings import Settings, load
+from riverbridge.settings.sharing import routes_of
 from riverbridge.store.database import Connection
 
 
@@ -31,16 +30,7 @@ def read_settings() -> Settings:
 
     Raises ConfigurationError with every problem.
     """
-    return load(check_template=Template.parse)
-
-
-def retry_policy(route: RouteSettings) -> RetryPolicy:
-    """The route's way to wait between attempts."""
-    if route.retry == "fixed":
-        return FixedRetry(route.retry_delay)
-    if route.retry == "exponential":
-        return ExponentialRetry(route.retry_delay, route.retry_max_delay)
-    return RiverRetry()
+    return load(check_template=Template.parse, check_condition=Condition.parse)
 
 
 def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) -> dict[str, Route]:
@@ -50,12 +40,12 @@ def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) 
     for name, route in settings.routes.items():
         sinks = {}
         for sink_name in route.sinks:
-            sink = settings.sinks[sink_name]
+            sink, key = route.at(sink_name, settings.sinks[sink_name])
             sinks[outlets[sink_name]] = Envelope(
                 sink.envelope,
                 source=source,
                 destination=Template.parse(sink.destination[1], sink.escape),
-                key=None if route.key is None else Template.parse(route.key),
+                key=None if key is None else Template.parse(key),
                 headers={key: Template.parse(text) for key, text in sink.message_headers.items()},
             )
         routes[name] = Route(
@@ -84,10 +74,19 @@ def _dead_letters(
     )
 
 
-def make_lots(settings: Settings, routes: Mapping[str, Route]) -> list[Lot]:
-    """Where jobs may be parked: for each route, by the sinks they may wait for."""
+def make_lots(
+    settings: Settings, routes: Mapping[str, Route], served: Callable[[], Iterable[str]]
+) -> list[Lot]:
+    """Where jobs may be parked: for each route, by the sinks they may wait for.
+
+    served: the queues that are served now; with globs they come and go.
+    """
+
+    def queues(name: str) -> list[str]:
+        return [queue for queue in served() if name in routes_of(settings.routes, queue)]
+
     return [
-        Lot(outlet, settings.routes[name].queues, sent)
+        Lot(outlet, partial(queues, name), sent)
         for name, route in routes.items()
         for outlet, sent in route.waits()
     ]
@@ -97,49 +96,6 @@ def threads(settings: Settings) -> int:
     """For each sink: as many as there are lanes that may call it at once, and two more."""
     own = [route.lanes for route in settings.routes.values() if route.lanes is not None]
     return settings.lanes + sum(own) + 2
-
-
-def make_feeds(
-    settings: Settings, routes: Mapping[str, Route], first_start: Callable[[str], datetime]
-) -> dict[str, list[Feed]]:
-    """What is claimed for each route: one feed per queue."""
-    feeds: dict[str, list[Feed]] = {}
-    for name, route in settings.routes.items():
-        oldest = None
-        if route.max_age is not None:
-            oldest = first_start(name) - timedelta(seconds=route.max_age)
-        feeds[name] = [
-            Feed(
-                name,
-                queue,
-                routes[name],
-                retry_policy(route),
-                kinds=tuple(to_like(kind) for kind in route.kinds),
-                max_attempts=route.max_attempts,
-                delete_delivered=route.on_success == "delete",
-                claiming=route.claim,
-                oldest=oldest,
-                dead_letters=route.dead_letters is not None,
-            )
-            for queue in route.queues
-        ]
-    for name, route in settings.routes.items():
-        if route.unmatched == "fail":
-            feeds[name] += [
-                _unmatched(settings, name, queue, retry_policy(route)) for queue in route.queues
-            ]
-    return feeds
-
-
-def _unmatched(settings: Settings, name: str, queue: str, retry: RetryPolicy) -> Feed:
-    """What no route of `queue` takes."""
-    taken = {
-        to_like(kind)
-        for route in settings.routes.values()
-        if queue in route.queues
-        for kind in route.kinds
-    }
-    return Feed(name, queue, Unmatched(), retry, kinds=tuple(sorted(taken)), taken=False)
 
 
 def replay_routes(settings: Settings) -> list[ReplayRoute]:
