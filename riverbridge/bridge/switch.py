@@ -45,7 +45,7 @@ class Case:
 
 def untaken(job: ClaimedJob) -> str:
     """Why a job of a queue with conditions goes nowhere."""
-    return f"no route of queue {job.queue} takes the kind {job.kind} where its condition is true"
+    return f"no route of queue {job.queue} takes the kind {job.kind}, or this job of it"
 
 
 class Switch:

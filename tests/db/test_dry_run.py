@@ -76,6 +76,24 @@ def test_what_no_route_takes_is_not_shown_as_sent(tables: Database) -> None:
     assert "body" not in line
 
 
+def test_globs_and_conditions_count_in_a_dry_run(tables: Database) -> None:
+    with tables.connect() as look:
+        ids = [add(look, queue="'q-new'", args=args) for args in ("'{\"n\": 1}'", "'{\"n\": 2}'")]
+    lines: list[str] = []
+    given = settings(
+        tables,
+        ROUTES__A__QUEUES="q-*",
+        ROUTES__A__KINDS="*",
+        ROUTES__A__KEY="k",
+        ROUTES__A__WHEN="args.n == 2",
+    )
+    assert dry_run(given, 10, lines.append) == 2
+    left, sent = map(json.loads, lines)
+    assert (left["job"], sent["job"]) == tuple(ids)
+    assert "no route of queue q-new takes" in left["left"]
+    assert sent["route"] == "a"
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "x"])
 def test_a_limit_that_makes_no_sense_is_wrong_usage(limit: str) -> None:
     assert CliRunner().invoke(main, ["run", "--dry-run", "--limit", limit]).exit_code == 2

@@ -462,7 +462,7 @@ def test_jobs_are_looked_for_at_the_start_and_while_their_rows_may_be_on_the_way
     clock: Clock,
 ) -> None:
     outlet = HandOutlet("b")
-    lot = Lot(outlet, ["q"], clock=clock)
+    lot = Lot(outlet, lambda: ["q"], clock=clock)
     assert lot.room() > 1000  # those of an earlier process
     lot._more = False
     assert lot.room() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -23,12 +24,19 @@ def clock() -> Clock:
     return Clock()
 
 
-def pace(clock: Clock, claiming: str = "auto", size: int = 1000, octets: int = 1 << 23) -> Pace:
+def pace(
+    clock: Clock,
+    claiming: str = "auto",
+    size: int = 1000,
+    octets: int = 1 << 23,
+    crowded: Callable[[], bool] | None = None,
+) -> Pace:
     return Pace(
         claiming=claiming,  # type: ignore[arg-type]
         batch_size=size,
         batch_bytes=octets,
         hold=1.0,
+        crowded=crowded,
         clock=clock,
     )
 
@@ -72,6 +80,32 @@ def test_floors_rise_and_fall_only_with_a_full_look_that_fills(clock: Clock) -> 
     ]:
         one.claimed(jobs, limit=limit, full_look=full)  # type: ignore[arg-type]
         assert one.floors().texts == [text(floor), EVERYTHING, EVERYTHING, EVERYTHING]
+
+
+def test_where_jobs_are_left_floors_are_exact_and_go_on_within_an_instant(clock: Clock) -> None:
+    one = pace(clock, crowded=lambda: False)
+    one.floors()
+    assert pace(clock).floors().back == 1.0
+    same = [job(id=id_, scheduled_at=T) for id_ in (5, 6, 9)]
+    one.claimed(same[:2], limit=2, full_look=True)
+    floors = one.floors()
+    assert (floors.texts[0], floors.after, floors.back) == (T.isoformat(), [6, 0, 0, 0], 0.0)
+    one.claimed(same[2:], limit=2, full_look=False)
+    assert one.floors().after[0] == 9
+
+
+def test_where_too_many_are_left_a_look_ends_before_the_next_and_then_rests(clock: Clock) -> None:
+    one = pace(clock, crowded=lambda: True)
+    assert one.floors().full_look
+    for second in range(5):
+        one.claimed([at(second)], limit=1, full_look=second == 0)  # type: ignore[list-item]
+        clock.now += FULL_LOOK
+        assert not one.floors().full_look
+    one.claimed([], limit=1, full_look=False)  # after five seconds
+    clock.now += 44
+    assert not one.floors().full_look
+    clock.now += 2
+    assert one.floors().full_look
 
 
 def test_floors_compare_instants_not_spellings(clock: Clock) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from riverbridge.errors import ConfigurationError, TemplateError
+from riverbridge.errors import ConditionError, ConfigurationError, TemplateError
 from riverbridge.settings import Settings, load
+from riverbridge.settings.sharing import routes_of
 from tests.unit.settings_cases import (
     CANARY,
     DSN,
@@ -27,6 +28,7 @@ DEAD = {
     **{key.replace("EVENTS", "DEAD"): value for key, value in KAFKA.items()},
     R + "DEAD_LETTERS": "dead",
 }
+OTHER = "RIVERBRIDGE_ROUTES__B__"
 UNORDERED = {R + "ORDERED": "false"}
 KEYED = {R + "KEY": "{args.id}"}
 COMBINATIONS: list[tuple[dict[str, str], str, str]] = [
@@ -130,11 +132,127 @@ COMBINATIONS: list[tuple[dict[str, str], str, str]] = [
         R + "SINKS",
         "no sink is configured",
     ),
+    (
+        {**KAFKA, R + "QUEUES": "orders-*", OTHER + "QUEUES": "*-orders"},
+        OTHER + "QUEUES",
+        "in queue *-orders a kind can match both",
+    ),
+    ({**KAFKA, R + "QUEUES": "orders-*!"}, R + "QUEUES", "matches no queue"),
+    (
+        {**KAFKA, **ROUTE, R + "WHEN": "true", OTHER + "QUEUES": "orders", OTHER + "LANES": "2"},
+        OTHER + "LANES",
+        "2 contradicts route a, which says None",
+    ),
+    (
+        {
+            **KAFKA,
+            **ROUTE,
+            R + "WHEN": "true",
+            OTHER + "QUEUES": "orders",
+            OTHER + "UNMATCHED": "fail",
+        },
+        OTHER + "UNMATCHED",
+        "fail contradicts route a, which says leave",
+    ),
+    (
+        {**KAFKA, **ROUTE, R + "OVERRIDES__BILLING__KEY": "k"},
+        R + "OVERRIDES__BILLING",
+        "the route has no sink billing; its sinks: events",
+    ),
+    (
+        {**KAFKA, **ROUTE, R + "OVERRIDES__EVENTS__URL": "https://a/b"},
+        R + "OVERRIDES__EVENTS__URL",
+        "no meaning for the sink events, which is of type kafka",
+    ),
+    (
+        {**KAFKA, **ROUTE, R + "OVERRIDES__EVENTS__TOPICS": "t"},
+        R + "OVERRIDES__EVENTS__TOPICS",
+        f"unknown; did you mean {R}OVERRIDES__EVENTS__TOPIC?",
+    ),
+    (
+        {**KAFKA, **ROUTE, R + "OVERRIDES__EVENTS__KEY": "{id}"},
+        R + "ORDERED",
+        "not set, but sink events is Kafka and the route has a key",
+    ),
+    (
+        {
+            "RIVERBRIDGE_SINKS__HOOK__TYPE": "webhook",
+            "RIVERBRIDGE_SINKS__HOOK__URL": "https://example.com/a",
+            "RIVERBRIDGE_SINKS__HOOK__SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            **ROUTE,
+            R + "OVERRIDES__HOOK__URL": "http://example.com/b",
+        },
+        R + "OVERRIDES__HOOK__URL",
+        "unencrypted",
+    ),
     ({**KAFKA, S + "TOPIC": " "}, S + "TOPIC", "is empty"),
     ({S + "TYPE": "kafka", S + "TOPIC": "t"}, S + "BOOTSTRAP_SERVERS", "not set"),
     ({S + "TOPIC": "t"}, S + "TYPE", "not set, and it is required: one of kafka, sqs"),
     ({**KAFKA, R + "KINDS": "*"}, R + "QUEUES", "not set, and it is required"),
 ]
+
+
+def test_what_a_route_says_of_its_sink_stands_before_what_the_sink_says() -> None:
+    own = {"TOPIC": "t", "ENVELOPE": "raw", "HEADERS": '{"b":"2","c":"3"}', "KEY": "{id}"}
+    settings = read(
+        {
+            **KAFKA,
+            **ROUTE,
+            **UNORDERED,
+            S + "HEADERS": '{"a":"1","b":"1"}',
+            **{R + "OVERRIDES__EVENTS__" + name: value for name, value in own.items()},
+            OTHER + "QUEUES": "others",
+        }
+    )
+    sink = settings.sinks["events"]
+    one, key = settings.routes["a"].at("events", sink)
+    assert (one.destination, one.envelope, key) == (("topic", "t"), "raw", "{id}")
+    assert one.headers == {"a": "1", "b": "2", "c": "3"}
+    assert settings.routes["b"].at("events", sink) == (sink, None)
+    shown = {line.variable: line.value for line in settings.describe()}
+    assert shown[R + "OVERRIDES__EVENTS__TOPIC"] == "t"
+
+
+@pytest.mark.parametrize(
+    ("queue", "names"),
+    [
+        ("orders", ["exact"]),
+        ("orders-eu", ["long_when", "long"]),
+        ("orders2", ["short"]),
+        ("x", ["all"]),
+    ],
+)
+def test_the_pattern_that_says_most_decides_which_routes_serve_a_queue(
+    queue: str, names: list[str]
+) -> None:
+    route = "RIVERBRIDGE_ROUTES__"
+    settings = read(
+        {
+            **KAFKA,
+            route + "ALL__QUEUES": "*",
+            route + "EXACT__QUEUES": "orders",
+            route + "LONG__QUEUES": "orders-*",
+            route + "LONG_WHEN__QUEUES": "a,orders-*",
+            route + "LONG_WHEN__WHEN": "true",
+            route + "SHORT__QUEUES": "orders*",
+        }
+    )
+    assert routes_of(settings.routes, queue) == names
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ConditionError("'args.x =' is wrong"), "'args.x =' is wrong"),
+        (ConfigurationError("install it"), "install it"),
+    ],
+)
+def test_conditions_are_asked(error: Exception, text: str) -> None:
+    def check_condition(_: str) -> None:
+        raise error
+
+    env = {**KAFKA, **ROUTE, R + "WHEN": "args.x ="}
+    assert refused(env, check_condition=check_condition) == (f"{R}WHEN: {text}",)
 
 
 @pytest.mark.parametrize(("env", "name", "text"), COMBINATIONS)
@@ -157,6 +275,10 @@ def test_what_cannot_work_together(env: dict[str, str], name: str, text: str) ->
         {**KAFKA, **ROUTE, **KEYED, **UNORDERED},
         {**SQS, **ROUTE, **KEYED, **UNORDERED},
         {**KAFKA, **ROUTE, R + "RETRY": "fixed", R + "RETRY_DELAY": "1s"},
+        {**KAFKA, **ROUTE, OTHER + "QUEUES": "orders*"},
+        {**KAFKA, R + "QUEUES": "orders-*", OTHER + "QUEUES": "*"},
+        {**KAFKA, **ROUTE, R + "WHEN": "true", OTHER + "QUEUES": "orders"},
+        {**KAFKA, **ROUTE, R + "OVERRIDES__EVENTS__TOPIC": "t.{kind}"},
         {
             **KAFKA,
             **ROUTE,
