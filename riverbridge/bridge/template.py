@@ -1,6 +1,7 @@
 """Templates of topics, keys and headers: literals and dotted paths, nothing that runs.
 
-`orders.{kind}` or `{args.customer.id}`; `{{` and `}}` stand for braces. A number keeps the spelling
+`orders.{kind}` or `{args.customer.id}`; `{args.region|eu}` is `eu` for a job without that field;
+`{{` and `}}` stand for braces. A number keeps the spelling
 Postgres gives it, so nothing is lost that a float could not hold.
 """
 
@@ -110,8 +111,11 @@ class Template:
                     f"write {found * 2} for a brace"
                 )
             else:
-                name, read = _field(text, match.group(1))
-                fields.append((name, read if escape is None else _escaped(read, escape)))
+                name, bar, other = match.group(1).partition("|")
+                name, read = _field(text, name)
+                if escape is not None:
+                    read = _escaped(read, escape)
+                fields.append((name, _or(read, other) if bar else read))
                 literals.append("")
         literals[-1] += text[end:]
         first, *others = literals
@@ -141,6 +145,14 @@ def _escaped(read: Reader, escape: Callable[[str], str]) -> Reader:
     def reader(job: ClaimedJob) -> str | None:
         value = read(job)
         return None if value is None else escape(value)
+
+    return reader
+
+
+def _or(read: Reader, other: str) -> Reader:
+    def reader(job: ClaimedJob) -> str | None:
+        value = read(job)
+        return other if value is None else value
 
     return reader
 

@@ -185,10 +185,6 @@ class Lane:
             with transaction(connection, idle=hold + 4, total=hold + 9):
                 jobs = self._claim(connection, feed, 1 if alone else min(pace.limit, room))
                 if not jobs:
-                    if guarded:
-                        self._guarded[feed] = 0
-                    return
-                if feed.sieve is not None and not (jobs := feed.sieve.sift(jobs)):
                     return
                 to_lease, to_hold = (jobs, ()) if guarded else pace.slowness.split(jobs)
                 if to_lease:
@@ -240,6 +236,7 @@ class Lane:
         return late
 
     def _claim(self, connection: Connection, feed: Feed, limit: int) -> Sequence[ClaimedJob]:
+        """Lock the feed's next jobs; those that its taker takes."""
         began = time.monotonic()
         pace = self._paces[feed]
         floors = pace.floors()
@@ -261,7 +258,9 @@ class Lane:
             labels = {"route": feed.name}
             telemetry.claim_seconds.record(time.monotonic() - began, labels)
             telemetry.batch_size.record(len(jobs), labels)
-        return jobs
+        elif feed in self._guarded:
+            self._guarded[feed] = 0
+        return jobs if feed.sieve is None else feed.sieve.sift(jobs)
 
     def _hand_out(self, feed: Feed, jobs: Sequence[ClaimedJob]) -> Batch:
         """The batch for the taker; jobs it is not to see are answered here."""

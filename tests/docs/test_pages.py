@@ -90,7 +90,9 @@ def test_settings_exist(page: Path) -> None:
     known = []
     for variable in re.findall(r"^\| `(RIVERBRIDGE_[^`]+)`", reference(), re.MULTILINE):
         single = "(__[A-Z_]+)?" if variable.endswith("__CONFIG") else ""
-        known.append(re.compile(variable.replace("<NAME>", "(<NAME>|[A-Z]+)") + single + r"\Z"))
+        known.append(
+            re.compile(re.sub(r"<(NAME|SINK)>", r"(<\1>|[A-Z]+)", variable) + single + r"\Z")
+        )
     assert len(known) > 50
     wrong = "RIVERBRIDGE_SINKS__EVENTS__TOPICS"  # the tutorial's typing error
     known.append(re.compile("RIVERBRIDGE_SINKS__LETTERS__"))  # a kind that docs/sinks.md brings

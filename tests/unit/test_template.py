@@ -45,6 +45,9 @@ def rendered(template: str, **columns: object) -> str:
         ("{args.with space}", "1"),
         ("{args.e}", ""),
         ("{metadata.m:n}", "1"),
+        ("{args.s2|none}-{args.t|none}", "none-true"),
+        ("{args.gone|}.{args.o.b.c|x y}", ".x y"),
+        ("{metadata.gone|a/b}", "a/b"),
     ],
 )
 def test_templates(template: str, text: str) -> None:
@@ -54,6 +57,13 @@ def test_templates(template: str, text: str) -> None:
     )
     columns = {"id": 7, "priority": 2, "tags": "x,y", "attempt": 2}
     assert rendered(template, args=args, metadata='{"m:n": 1}', **columns) == text
+
+
+def test_null_is_no_value_and_another_type_on_the_way_is_an_error() -> None:
+    assert rendered("{args.a|other}", args='{"a": null}') == "other"
+    with pytest.raises(TemplateError):
+        rendered("{args.a.b|other}", args='{"a": 1}')
+    assert Template.parse("{args.a|a/b}", lambda value: "!").render(job(args="{}")) == "a/b"
 
 
 def test_only_what_a_job_brings_is_escaped() -> None:
