@@ -10,7 +10,7 @@ import pytest
 from riverbridge.bridge.condition import Condition
 from riverbridge.bridge.switch import Case, Switch
 from riverbridge.engine import sieve
-from riverbridge.engine.batch import Batch
+from riverbridge.engine.batch import Batch, Terms
 from riverbridge.engine.sieve import Sieve, Sorted
 from riverbridge.model.outcome import Cancelled, Delivered, Outcome, Retry
 from riverbridge.model.retry import FixedRetry, RiverRetry
@@ -20,7 +20,8 @@ from tests.unit.test_waking import Clock
 
 def case(name: str, when: str | None = None, **more: Any) -> Case:
     condition = None if when is None else Condition.parse(when)
-    return Case(name, ATaker(), more.pop("retry", RiverRetry()), condition=condition, **more)
+    terms = Terms(more.pop("retry", RiverRetry()), more.pop("max_attempts", None))
+    return Case(name, ATaker(), terms, condition=condition, **more)
 
 
 def n(number: int, **more: Any) -> Any:
@@ -75,7 +76,7 @@ def test_what_has_no_route_or_no_room_is_left() -> None:
 def test_how_a_job_is_tried_again_is_its_routes_word() -> None:
     retry = FixedRetry(5.0)
     switch = Switch([case("low", "args.n < 3", retry=retry, max_attempts=4)], fail=False)
-    assert switch.terms(n(1)) == (retry, 4)
+    assert switch.terms(n(1)) == Terms(retry, 4)
     assert switch.terms(n(9)) is None
 
 
