@@ -43,6 +43,9 @@ class Batch:
         """A taker that wants to know sets this before it answers."""
         self.on_abandoned: Callable[[], None] | None = None
         """The same: others may have these jobs now, so what still runs is to be ended."""
+        self.on_late: Callable[[], None] | None = None
+        """The same: the lane will lease what has no answer, so what was not begun is to be given
+        one."""
         self.handed_over: set[int] = set()
         """Ids of jobs whose functions may have settled their leases themselves."""
         self.long = False
@@ -163,6 +166,8 @@ class Feed:
     timely: a row says when its own job was answered, and not when the batch was settled.
     next_retry: seconds until the next attempt of a job that was lost with its process, where
     `retry` does not know what its kind wants.
+    key_of: the jobs of a key are delivered in the order of their ids; raises TemplateError.
+    hold_back_for: seconds a failing job keeps others of its key waiting at most.
     """
 
     name: str
@@ -177,6 +182,8 @@ class Feed:
     oldest: datetime | None = None
     timely: bool = False
     next_retry: Callable[[ClaimedJob], float] | None = None
+    key_of: Callable[[ClaimedJob], str] | None = None
+    hold_back_for: float | None = None
 
     def takes(self, kind: str) -> bool:
         """Whether a job of this kind is claimed, as the claim's own LIKE judges it."""

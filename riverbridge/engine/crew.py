@@ -16,12 +16,15 @@ from riverbridge.engine.batch import Feed
 from riverbridge.engine.keeper import Keeper
 from riverbridge.engine.lane import Lane, Limits
 from riverbridge.engine.listener import Control, Listener
+from riverbridge.engine.ordered import Ordered
 from riverbridge.engine.pace import Pace
 from riverbridge.engine.settling import Aside
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.engine.waking import Waker
+from riverbridge.model.job import ClaimedJob
 from riverbridge.store.database import Connect
 from riverbridge.store.jobs import JobTable
+from riverbridge.store.order import OrderTable
 from riverbridge.store.processes import ProcessTable
 from riverbridge.store.queues import QueueTable
 
@@ -80,6 +83,7 @@ class Crew:
         self._schema = schema
         self._manning = manning
         self._aside = Aside()
+        self._client = processes.id
         self._table = JobTable(schema, processes.id)
         self._watches = [self._watch(count, feeds) for count, feeds in watches]
         self._lanes = [lane for watch in self._watches for lane in watch.lanes]
@@ -192,12 +196,14 @@ class Crew:
         manning = self._manning
         waker = Waker(feeds, poll=manning.poll)
         paces = {feed: self._pace(feed) for feed in feeds}
+        orders = {feed: self._order(feed, feed.key_of) for feed in feeds if feed.key_of}
         lanes = [
             Lane(
                 connect=self._connect,
                 table=self._table,
                 waker=waker,
                 paces=paces,
+                orders=orders,
                 aside=self._aside,
                 limits=manning.limits,
                 byte_budget=manning.batch_bytes,
@@ -205,6 +211,17 @@ class Crew:
             for _ in range(count)
         ]
         return _Watch(waker, paces, lanes)
+
+    def _order(self, feed: Feed, key_of: Callable[[ClaimedJob], str]) -> Ordered:
+        table = OrderTable(
+            self._schema,
+            self._client,
+            route=feed.name,
+            queue=feed.queue,
+            kinds=feed.kinds,
+            taken=feed.taken,
+        )
+        return Ordered(table, key_of=key_of, hold_back_for=feed.hold_back_for)
 
     def _pace(self, feed: Feed) -> Pace:
         return Pace(

@@ -23,13 +23,14 @@ import msgspec
 import psycopg
 
 from riverbridge import telemetry
-from riverbridge.engine.batch import LONG, Batch, Feed
+from riverbridge.engine.batch import LONG, Batch, Feed, Settled
 from riverbridge.engine.leases import LeaseBook
+from riverbridge.engine.ordered import Ordered
 from riverbridge.engine.pace import Pace
 from riverbridge.engine.settling import BACK, SAVEPOINT, Aside, by_halves, write_locked
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob, JobState
-from riverbridge.model.outcome import Cancelled, Delivered, Unreachable
+from riverbridge.model.outcome import Cancelled, Delivered, Unreachable, Withheld
 from riverbridge.model.settlement import LAST_ATTEMPT, Lease, Settlement, settlement
 from riverbridge.store.database import (
     Connect,
@@ -75,6 +76,7 @@ class Lane:
         table: JobTable,
         waker: Waker,
         paces: Mapping[Feed, Pace],
+        orders: Mapping[Feed, Ordered] | None = None,
         aside: Aside,
         limits: Limits,
         byte_budget: int,
@@ -83,12 +85,14 @@ class Lane:
         self._table = table
         self._waker = waker
         self._paces = paces
+        self._orders = orders or {}
         self._aside = aside
         self._limits = limits
         self._byte_budget = byte_budget
         self._leases = LeaseBook(table, aside)
         self._guarded = dict.fromkeys(paces, limits.guarded)
         self._turn: Feed | None = None
+        self._more = False
         self._to_hand = 0
         self._connection: Connection | None = None
         self.progress = time.monotonic()
@@ -144,8 +148,11 @@ class Lane:
                 self._cycle(connection, feed, room, stop)
             finally:
                 # Also after an error: a feed that is never handed back would be lost to all lanes.
-                self._claimed(full=False)
+                self._claimed(full=self._more)
                 self._handed(feed, self._to_hand)
+                if (order := self._orders.get(feed)) is not None:
+                    rest = self._waker.rest if order.foreign else self._waker.look
+                    rest(feed, order.again)
 
     def _claimed(self, *, full: bool, jobs: int = 0) -> None:
         """Hand the feed back to the waker, once per turn: others may claim from it now."""
@@ -156,6 +163,7 @@ class Lane:
 
     def _handed(self, feed: Feed, jobs: int) -> None:
         """The taker has so many of the claimed jobs, and counts them itself."""
+        jobs = min(jobs, self._to_hand)
         if jobs:
             self._waker.handed(feed, jobs)
             self._to_hand -= jobs
@@ -178,6 +186,7 @@ class Lane:
         pace = self._paces[feed]
         guarded = self._guarded.get(feed, 0) > 0
         alone = guarded and self._limits.alone
+        order = self._orders.get(feed)
         began = time.monotonic()
         out: list[Batch] = []
         try:
@@ -185,7 +194,8 @@ class Lane:
             with transaction(connection, idle=hold + 4, total=hold + 9):
                 jobs = self._claim(connection, feed, 1 if alone else min(pace.limit, room))
                 if not jobs:
-                    self._guarded[feed] = 0
+                    if order is None or order.owner:
+                        self._guarded[feed] = 0
                     return
                 to_lease, to_hold = (jobs, ()) if guarded else pace.slowness.split(jobs)
                 if to_lease:
@@ -200,14 +210,21 @@ class Lane:
         except BaseException:
             for batch in out:
                 batch.abandon()
+            if order is not None:
+                order.forget()
             raise
         telemetry.transaction_seconds.record(time.monotonic() - began, {"route": feed.name})
         if to_hold:
             self._leases.add(feed, quick, late, None)
             self._tell(quick, late)
+            if order is not None:
+                order.settled(quick, {lease.job.id for lease in late}.union(self._aside.ids()))
+                quick.on_settled = self._wake(feed)
             quick.leased()
         if to_lease:
             # Before the taker sees them: should it raise, the book hands them back.
+            if order is not None:
+                slow.on_settled = self._wake(feed)
             self._leases.add(feed, slow, leases, None if guarded else pace.slowness)
             slow.leased()
             # Only now: the leases are committed, and a crash from here on is charged to them.
@@ -225,10 +242,14 @@ class Lane:
     def _hold(self, connection: Connection, feed: Feed, batch: Batch, began: float) -> list[Lease]:
         """Hand over under the row locks; what is answered in time is settled, the rest leased."""
         claimed = time.monotonic()
-        feed.taker.take(batch)
+        if (order := self._orders.get(feed)) is None:
+            feed.taker.take(batch)
+        else:
+            order.hand_over(batch, feed.taker, self._limits.hold / 2)
         self._handed(feed, len(batch.jobs))
         ahead = self._settle_ahead(connection, feed, batch)
-        batch.wait(self._limits.hold - (time.monotonic() - began))
+        if not batch.wait(self._limits.hold - (time.monotonic() - began)) and batch.on_late:
+            batch.on_late()
         telemetry.deliver_seconds.record(time.monotonic() - claimed, {"route": feed.name})
         late = self._settle(connection, feed, batch, ahead=ahead)
         self._paces[feed].slowness.held(
@@ -239,19 +260,31 @@ class Lane:
     def _claim(self, connection: Connection, feed: Feed, limit: int) -> list[ClaimedJob]:
         began = time.monotonic()
         pace = self._paces[feed]
-        floors, full_look = pace.floors()
-        jobs = self._table.claim(
-            connection,
-            queue=feed.queue,
-            kinds=feed.kinds,
-            taken=feed.taken,
-            floors=floors,
-            aside=self._aside.ids(),
-            limit=limit,
-            byte_budget=self._byte_budget,
-        )
-        more = pace.claimed(jobs, limit=limit, full_look=full_look)
-        self._claimed(full=more, jobs=len(jobs))
+        self._more = False
+        if (order := self._orders.get(feed)) is not None:
+            jobs = order.claim(
+                connection,
+                limit,
+                byte_budget=self._byte_budget,
+                aside=self._aside.ids(),
+                alone=pace.slowness.expected or self.guarding,
+            )
+            # Nobody else claims from it before this batch is settled.
+            self._more = pace.claimed(jobs, limit=limit, full_look=False) or order.more
+        else:
+            floors, full_look = pace.floors()
+            jobs = self._table.claim(
+                connection,
+                queue=feed.queue,
+                kinds=feed.kinds,
+                taken=feed.taken,
+                floors=floors,
+                aside=self._aside.ids(),
+                limit=limit,
+                byte_budget=self._byte_budget,
+            )
+            more = pace.claimed(jobs, limit=limit, full_look=full_look)
+            self._claimed(full=more, jobs=len(jobs))
         if jobs:
             labels = {"route": feed.name}
             telemetry.claim_seconds.record(time.monotonic() - began, labels)
@@ -325,7 +358,7 @@ class Lane:
                 continue
             row = settlement(job, outcome, retry=feed.retry, max_attempts=feed.max_attempts)
             if row is None:
-                released += 1
+                released += not isinstance(outcome, Withheld)
             else:
                 rows.append(msgspec.structs.replace(row, age=max(0.0, began - at)))
         failed = by_halves(
@@ -343,6 +376,10 @@ class Lane:
             telemetry.outcomes.add(count, {"route": feed.name, "outcome": kind.__name__.lower()})
         telemetry.settle_seconds.record(time.monotonic() - began, {"route": feed.name})
         return self._lease(connection, feed, late)
+
+    def _wake(self, feed: Feed) -> Settled:
+        """For a batch with leases: once they are settled, the next ones of their keys may go."""
+        return lambda told: self._waker.look(feed, 0.0)
 
     def _tell(self, batch: Batch, leases: Sequence[Lease]) -> None:
         """Say what the claim's own transaction settled: all that is answered and not leased."""

@@ -78,6 +78,8 @@ def make_feeds(
                 delete_delivered=route.on_success == "delete",
                 claiming=route.claim,
                 oldest=oldest,
+                key_of=Template.parse(route.key).render if route.ordered and route.key else None,
+                hold_back_for=route.hold_back_for,
             )
             for queue in route.queues
         ]
