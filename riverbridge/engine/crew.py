@@ -196,7 +196,9 @@ class Crew:
         manning = self._manning
         waker = Waker(feeds, poll=manning.poll)
         paces = {feed: self._pace(feed) for feed in feeds}
-        orders = {feed: self._order(feed, feed.key_of) for feed in feeds if feed.key_of}
+        orders = {
+            feed: self._order(feed, paces[feed], feed.key_of) for feed in feeds if feed.key_of
+        }
         lanes = [
             Lane(
                 connect=self._connect,
@@ -212,7 +214,7 @@ class Crew:
         ]
         return _Watch(waker, paces, lanes)
 
-    def _order(self, feed: Feed, key_of: Callable[[ClaimedJob], str]) -> Ordered:
+    def _order(self, feed: Feed, pace: Pace, key_of: Callable[[ClaimedJob], str]) -> Ordered:
         table = OrderTable(
             self._schema,
             self._client,
@@ -221,7 +223,7 @@ class Crew:
             kinds=feed.kinds,
             taken=feed.taken,
         )
-        return Ordered(table, key_of=key_of, hold_back_for=feed.hold_back_for)
+        return Ordered(table, pace, key_of=key_of, hold_back_for=feed.hold_back_for)
 
     def _pace(self, feed: Feed) -> Pace:
         return Pace(

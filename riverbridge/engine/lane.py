@@ -23,7 +23,8 @@ import msgspec
 import psycopg
 
 from riverbridge import telemetry
-from riverbridge.engine.batch import LONG, Batch, Feed, Settled
+from riverbridge.engine.batch import LONG, Batch, Feed
+from riverbridge.engine.claims import ByPriority
 from riverbridge.engine.leases import LeaseBook
 from riverbridge.engine.ordered import Ordered
 from riverbridge.engine.pace import Pace
@@ -89,7 +90,7 @@ class Lane:
         self._aside = aside
         self._limits = limits
         self._byte_budget = byte_budget
-        self._leases = LeaseBook(table, aside)
+        self._leases = LeaseBook(table, aside, self._settled)
         self._guarded = dict.fromkeys(paces, limits.guarded)
         self._turn: Feed | None = None
         self._more = False
@@ -161,6 +162,11 @@ class Lane:
             self._turn = None
             self._to_hand = jobs
 
+    def _settled(self, feed: Feed) -> None:
+        """Leases have ended: where there is an order, the next ones of their keys may go."""
+        if feed in self._orders:
+            self._waker.look(feed, 0.0)
+
     def _handed(self, feed: Feed, jobs: int) -> None:
         """The taker has so many of the claimed jobs, and counts them itself."""
         jobs = min(jobs, self._to_hand)
@@ -183,10 +189,9 @@ class Lane:
 
     def _cycle(self, connection: Connection, feed: Feed, room: int, stop: threading.Event) -> None:
         """One claim and what follows."""
-        pace = self._paces[feed]
+        pace, order = self._paces[feed], self._orders.get(feed)
         guarded = self._guarded.get(feed, 0) > 0
         alone = guarded and self._limits.alone
-        order = self._orders.get(feed)
         began = time.monotonic()
         out: list[Batch] = []
         try:
@@ -216,15 +221,10 @@ class Lane:
         telemetry.transaction_seconds.record(time.monotonic() - began, {"route": feed.name})
         if to_hold:
             self._leases.add(feed, quick, late, None)
-            self._tell(quick, late)
-            if order is not None:
-                order.settled(quick, {lease.job.id for lease in late}.union(self._aside.ids()))
-                quick.on_settled = self._wake(feed)
+            self._tell(feed, quick, late)
             quick.leased()
         if to_lease:
             # Before the taker sees them: should it raise, the book hands them back.
-            if order is not None:
-                slow.on_settled = self._wake(feed)
             self._leases.add(feed, slow, leases, None if guarded else pace.slowness)
             slow.leased()
             # Only now: the leases are committed, and a crash from here on is charged to them.
@@ -242,10 +242,10 @@ class Lane:
     def _hold(self, connection: Connection, feed: Feed, batch: Batch, began: float) -> list[Lease]:
         """Hand over under the row locks; what is answered in time is settled, the rest leased."""
         claimed = time.monotonic()
-        if (order := self._orders.get(feed)) is None:
-            feed.taker.take(batch)
+        if feed in self._orders:
+            self._orders[feed].hand_over(batch, feed.taker, self._limits.hold / 2)
         else:
-            order.hand_over(batch, feed.taker, self._limits.hold / 2)
+            feed.taker.take(batch)
         self._handed(feed, len(batch.jobs))
         ahead = self._settle_ahead(connection, feed, batch)
         if not batch.wait(self._limits.hold - (time.monotonic() - began)) and batch.on_late:
@@ -259,32 +259,14 @@ class Lane:
 
     def _claim(self, connection: Connection, feed: Feed, limit: int) -> list[ClaimedJob]:
         began = time.monotonic()
-        pace = self._paces[feed]
         self._more = False
-        if (order := self._orders.get(feed)) is not None:
-            jobs = order.claim(
-                connection,
-                limit,
-                byte_budget=self._byte_budget,
-                aside=self._aside.ids(),
-                alone=pace.slowness.expected or self.guarding,
-            )
-            # Nobody else claims from it before this batch is settled.
-            self._more = pace.claimed(jobs, limit=limit, full_look=False) or order.more
-        else:
-            floors, full_look = pace.floors()
-            jobs = self._table.claim(
-                connection,
-                queue=feed.queue,
-                kinds=feed.kinds,
-                taken=feed.taken,
-                floors=floors,
-                aside=self._aside.ids(),
-                limit=limit,
-                byte_budget=self._byte_budget,
-            )
-            more = pace.claimed(jobs, limit=limit, full_look=full_look)
-            self._claimed(full=more, jobs=len(jobs))
+        claims = self._orders.get(feed) or ByPriority(self._table, feed, self._paces[feed])
+        jobs = claims.claim(
+            connection, limit, byte_budget=self._byte_budget, aside=self._aside.ids()
+        )
+        self._more = claims.more
+        if feed not in self._orders:  # else nobody claims before this batch is settled
+            self._claimed(full=self._more, jobs=len(jobs))
         if jobs:
             labels = {"route": feed.name}
             telemetry.claim_seconds.record(time.monotonic() - began, labels)
@@ -377,15 +359,13 @@ class Lane:
         telemetry.settle_seconds.record(time.monotonic() - began, {"route": feed.name})
         return self._lease(connection, feed, late)
 
-    def _wake(self, feed: Feed) -> Settled:
-        """For a batch with leases: once they are settled, the next ones of their keys may go."""
-        return lambda told: self._waker.look(feed, 0.0)
-
-    def _tell(self, batch: Batch, leases: Sequence[Lease]) -> None:
+    def _tell(self, feed: Feed, batch: Batch, leases: Sequence[Lease]) -> None:
         """Say what the claim's own transaction settled: all that is answered and not leased."""
+        left = {lease.job.id for lease in leases}.union(self._aside.ids())
+        if feed in self._orders:
+            self._orders[feed].settled(batch, left)
         if batch.on_settled is None:
             return
-        left = {lease.job.id for lease in leases}.union(self._aside.ids())
         told = []
         for job, outcome in zip(batch.jobs, batch.outcomes(), strict=True):
             if outcome is None or job.id in left:

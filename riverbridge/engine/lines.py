@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
+from bisect import insort
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from itertools import islice
 
@@ -41,7 +41,7 @@ class Lines:
         self._failed_at: dict[int, float] = {}
         self._let_go: set[int] = set()
         """Of those kept, the ones that failed for too long to keep their key."""
-        self.waiting = 0
+        self._waiting: set[int] = set()
 
     @property
     def kept(self) -> Collection[int]:
@@ -49,9 +49,18 @@ class Lines:
         return self._kept.keys()
 
     @property
+    def waiting(self) -> int:
+        """How many are available, whoever they wait for."""
+        return len(self._waiting)
+
+    def knows(self, id_: int) -> bool:
+        """Whether it is waiting."""
+        return id_ in self._waiting
+
+    @property
     def blocked(self) -> bool:
         """Whether any job waits for one that is kept."""
-        return self.waiting > 0 and len(self._open) < len(self._lines)
+        return bool(self._waiting) and len(self._open) < len(self._lines)
 
     def ready(self, limit: int, depth: int) -> int:
         """How many could be taken now, counted up to `limit`."""
@@ -105,9 +114,9 @@ class Lines:
                 self._kept[id_] = key
             del line.waiting[:count]
             line.holders += count
-            self.waiting -= count
             if count:
                 del self._open[key]
+        self._waiting.difference_update(taken)
         return taken
 
     def key(self, id_: int) -> Key:
@@ -174,15 +183,9 @@ class Lines:
         return line
 
     def _insert(self, line: _Line, id_: int) -> None:
-        waiting = line.waiting
-        if not waiting or id_ > waiting[-1]:
-            waiting.append(id_)
-        else:
-            place = bisect_left(waiting, id_)
-            if waiting[place] == id_:
-                return
-            waiting.insert(place, id_)
-        self.waiting += 1
+        if id_ not in self._waiting:
+            self._waiting.add(id_)
+            insort(line.waiting, id_)
 
     def _has(self, key: Key, place: int, aside: Collection[int]) -> bool:
         waiting = self._lines[key].waiting

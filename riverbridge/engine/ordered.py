@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Sequence
 from riverbridge.engine.batch import Batch, Taker
 from riverbridge.engine.lines import Key, Lines
 from riverbridge.engine.missing import Missing
+from riverbridge.engine.pace import Pace
 from riverbridge.engine.waves import Waves
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
@@ -45,8 +46,8 @@ AGAIN = 0.05
 READS = 5
 """Most reads of one claim, each as long as the claim's limit or a hundred."""
 
-AHEAD = 1_000_000
-"""Jobs that may wait in memory, at about 40 bytes each; reading goes on when there are fewer."""
+AHEAD = 500_000
+"""Jobs that may wait in memory, at about 80 bytes each; reading goes on when there are fewer."""
 
 CHUNK = 10_000
 """Rows of one answer, where there may be many."""
@@ -70,6 +71,7 @@ class Ordered:
     def __init__(
         self,
         table: OrderTable,
+        pace: Pace,
         *,
         key_of: Callable[[ClaimedJob], str],
         hold_back_for: float | None = None,
@@ -77,6 +79,7 @@ class Ordered:
     ) -> None:
         """key_of: raises TemplateError for a job that has no key; it is in nobody's way."""
         self._table = table
+        self._pace = pace
         self._key_of = key_of
         self._hold_back_for = hold_back_for
         self._clock = clock
@@ -114,6 +117,11 @@ class Ordered:
         return self._term is None
 
     @property
+    def blocked(self) -> int:
+        """How many jobs are known to wait, most of them for others of their key."""
+        return self._lines.waiting
+
+    @property
     def again(self) -> float:
         """Seconds until the next look, if nobody announces a job."""
         return AGAIN if self._lines.blocked or self._unsure or not self.owner else BEAT
@@ -125,12 +133,10 @@ class Ordered:
         *,
         byte_budget: int,
         aside: Collection[int] = (),
-        alone: bool = False,
     ) -> list[ClaimedJob]:
         """Lock up to `limit` jobs whose turn it is; first one of each key, then the second ones.
 
         None while the route is another's. aside: jobs that are left alone, and keep their key.
-        alone: not more than one of a key.
         """
         self.more = False
         if not self._own(connection):
@@ -140,8 +146,12 @@ class Ordered:
             self.more = True
             return []
         self._sweep(connection)
-        ids = self._lines.take(limit, 1 if alone else self._depth, frozenset(aside))
-        return self._lock(connection, ids, byte_budget) if ids else []
+        # What is leased at once is not sent in waves.
+        depth = 1 if self._pace.slowness.expected else self._depth
+        ids = self._lines.take(limit, depth, frozenset(aside))
+        jobs = self._lock(connection, ids, byte_budget) if ids else []
+        self.more |= self._pace.claimed(jobs, limit=limit, full_look=False)
+        return jobs
 
     def hand_over(self, batch: Batch, taker: Taker, seconds: float) -> None:
         """Give `taker` the jobs of a claim, of each key one at a time. What it has no time to begin
@@ -289,6 +299,7 @@ class Ordered:
                 self._unread = sorted({*self._unread[self._at :], *later})
                 self._at = 0
             found = found[: len(found) - len(later)]
+        found = [id_ for id_ in found if not self._lines.knows(id_)]
         for start in range(0, len(found), CHUNK):
             self._add(self._table.rows(connection, found[start : start + CHUNK]))
         self._since = since

@@ -49,6 +49,10 @@ VALUES: dict[str, object] = {
     "after_id": 0,
     "silence": 8.0,
     "id": "riverbridge_me",
+    "cursor": ROWS - 10_000,
+    "since": 5,
+    "lows": [5, 50],
+    "highs": [5, 70],
 }
 REPLAY: dict[str, object] = {
     "id": 1,
@@ -83,6 +87,8 @@ HOT = {
     "job/claim", "job/complete", "job/delete", "job/settle", "job/lease", "job/settle_leased",
     "job/still_leased", "job/orphans", "queue/unmatched", "queue/strangers", "process/forget",
     "job/stuck", "job/rescue", "replay/look", "replay/jobs", "replay/lock", "replay/move",
+    "order/read", "order/late", "order/sweep", "order/rows", "order/held", "order/poll",
+    "order/claim", "order/horizon",
 }  # fmt: skip
 
 
@@ -169,6 +175,15 @@ def test_no_hot_statement_reads_the_whole_table(
     reads = [node for node in found if node.get("Relation Name") == "river_job"]
     assert reads
     assert [node["Node Type"] for node in reads if node["Node Type"] == "Seq Scan"] == []
+
+
+def test_an_ordered_read_goes_on_from_its_cursor_by_id(
+    full: psycopg.Connection[tuple[Any, ...]],
+) -> None:
+    [scan] = [node for node in nodes(plan("order/read", full)) if "Relation Name" in node]
+    assert (scan["Node Type"], scan["Index Name"]) == ("Index Scan", "river_job_pkey")
+    assert "id >" in scan["Index Cond"]
+    assert not [node for node in nodes(plan("order/read", full)) if node["Node Type"] == "Sort"]
 
 
 def test_a_claim_goes_down_the_fetching_index_by_its_floor(

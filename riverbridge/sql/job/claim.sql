@@ -16,13 +16,13 @@ FROM (
                      (2::smallint, %(floor_2)s::text::timestamptz - interval '1 second'),
                      (3::smallint, %(floor_3)s::text::timestamptz - interval '1 second'),
                      (4::smallint, %(floor_4)s::text::timestamptz - interval '1 second')
-             ) AS level (priority, floor)
+             ) AS level (number, floor)
         CROSS JOIN LATERAL (
             SELECT /* include job/claimed */
             FROM /* schema */river_job
             WHERE state = 'available'
               AND queue = %(queue)s
-              AND river_job.priority = level.priority
+              AND priority = level.number
               AND river_job.scheduled_at >= level.floor
               AND river_job.scheduled_at <= now()
               AND (kind LIKE ANY (%(kinds)b::text[])) = %(taken)s

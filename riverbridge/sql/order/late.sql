@@ -8,5 +8,5 @@ CROSS JOIN LATERAL (
       AND state = 'available'
       AND /* include order/mine */
     ORDER BY id
-) AS river_job
+) AS job
 LIMIT %(limit)s

@@ -13,8 +13,8 @@ FROM (
         WHERE id > %(cursor)s::bigint
         ORDER BY id
         LIMIT %(limit)s
-    ) AS river_job
+    ) AS job
     WINDOW by_id AS (ORDER BY id)
-) AS river_job
+) AS job
 WHERE mine OR missing > 0 OR last
 ORDER BY id

@@ -1,0 +1,40 @@
+"""How a lane claims from a feed whose jobs need no order: River's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from riverbridge.engine.batch import Feed
+from riverbridge.engine.pace import Pace
+from riverbridge.model.job import ClaimedJob
+from riverbridge.store.database import Connection
+from riverbridge.store.jobs import JobTable
+
+
+class ByPriority:
+    """By priority, time and id. Any number of lanes at once."""
+
+    def __init__(self, table: JobTable, feed: Feed, pace: Pace) -> None:
+        self._table = table
+        self._feed = feed
+        self._pace = pace
+        self.more = False
+        """Whether there may well be more to claim at once."""
+
+    def claim(
+        self, connection: Connection, limit: int, *, byte_budget: int, aside: Sequence[int]
+    ) -> list[ClaimedJob]:
+        """Lock up to `limit` jobs, or as many as `byte_budget` holds. aside: not to be taken."""
+        floors, full_look = self._pace.floors()
+        jobs = self._table.claim(
+            connection,
+            queue=self._feed.queue,
+            kinds=self._feed.kinds,
+            taken=self._feed.taken,
+            floors=floors,
+            aside=aside,
+            limit=limit,
+            byte_budget=byte_budget,
+        )
+        self.more = self._pace.claimed(jobs, limit=limit, full_look=full_look)
+        return jobs
