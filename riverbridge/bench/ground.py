@@ -36,7 +36,7 @@ _SHOWN = (
 
 # 260 bytes as Postgres writes them, nine keys: what an order may look like in an outbox.
 ARGS = """jsonb_build_object(
-    'order_id', 10000000 + n, 'customer_id', 'c' || lpad((n * 7919 %% 10007)::text, 6, '0'),
+    'order_id', 10000000 + n, 'customer_id', 'c' || lpad((n * 7919 %% %(keys)s)::text, 6, '0'),
     'event', gen_random_uuid(), 'currency', 'EUR', 'total', 10000 + n %% 90000,
     'status', 'placed', 'items', jsonb_build_array(10000 + n %% 89999, 10000 + n * 31 %% 89999),
     'placed_at', '2026-01-02T03:04:05.678901Z',
@@ -49,6 +49,8 @@ SELECT {ARGS}, %(kind)s, 25, %(queue)s,
 FROM generate_series(1::bigint, %(jobs)s) AS n
 """  # noqa: S608 - constants of this module
 
+
+CUSTOMERS = 10_007
 
 Fill = Callable[[str, int], None]
 """Makes a queue's tables in the database of a DSN, and puts so many jobs into them."""
@@ -124,12 +126,15 @@ class Ground:
         return self._templates[fill, jobs]
 
 
-def fill_river(dsn: str, jobs: int) -> None:
-    """River's stock schema and ours, and jobs that became due a millisecond apart, an hour ago."""
+def fill_river(dsn: str, jobs: int, *, keys: int = CUSTOMERS) -> None:
+    """River's stock schema and ours, and jobs that became due a millisecond apart, an hour ago.
+
+    keys: how many customers they are of.
+    """
     Migrator(dsn, line="main").up()
     Migrator(dsn, line="riverbridge").up()
     with connect(dsn) as connection:
-        connection.execute(_BACKLOG, {"jobs": jobs, "kind": KIND, "queue": QUEUE})
+        connection.execute(_BACKLOG, {"jobs": jobs, "kind": KIND, "queue": QUEUE, "keys": keys})
 
 
 def connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:

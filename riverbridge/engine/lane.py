@@ -192,10 +192,9 @@ class Lane:
         pace, order = self._paces[feed], self._orders.get(feed)
         guarded = self._guarded.get(feed, 0) > 0
         alone = guarded and self._limits.alone
-        began = time.monotonic()
+        began, hold = time.monotonic(), self._limits.hold
         out: list[Batch] = []
         try:
-            hold = self._limits.hold
             with transaction(connection, idle=hold + 4, total=hold + 9):
                 jobs = self._claim(connection, feed, 1 if alone else min(pace.limit, room))
                 if not jobs:
