@@ -34,23 +34,29 @@ _SHOWN = (
     "wal_level",
 )
 
-# 260 bytes as Postgres writes them, nine keys: what an order may look like in an outbox.
-ARGS = """jsonb_build_object(
-    'order_id', 10000000 + n, 'customer_id', 'c' || lpad((n * 7919 %% %(keys)s)::text, 6, '0'),
+CUSTOMERS = 10_007
+
+
+def _args(customers: str) -> str:
+    """260 bytes as Postgres writes them, nine keys: what an order may look like in an outbox."""
+    return f"""jsonb_build_object(
+    'order_id', 10000000 + n,
+    'customer_id', 'c' || lpad((n * 7919 %% {customers})::text, 6, '0'),
     'event', gen_random_uuid(), 'currency', 'EUR', 'total', 10000 + n %% 90000,
     'status', 'placed', 'items', jsonb_build_array(10000 + n %% 89999, 10000 + n * 31 %% 89999),
     'placed_at', '2026-01-02T03:04:05.678901Z',
     'note', 'Leave it with neighbor: 6th')"""
 
+
+ARGS = _args(str(CUSTOMERS))
+
 _BACKLOG = f"""
 INSERT INTO river_job (args, kind, max_attempts, queue, scheduled_at, tags)
-SELECT {ARGS}, %(kind)s, 25, %(queue)s,
+SELECT {_args("%(keys)s")}, %(kind)s, 25, %(queue)s,
        now() - interval '1 hour' + n * interval '1 millisecond', '{{}}'
 FROM generate_series(1::bigint, %(jobs)s) AS n
 """  # noqa: S608 - constants of this module
 
-
-CUSTOMERS = 10_007
 
 Fill = Callable[[str, int], None]
 """Makes a queue's tables in the database of a DSN, and puts so many jobs into them."""

@@ -166,7 +166,8 @@ class Feed:
     timely: a row says when its own job was answered, and not when the batch was settled.
     next_retry: seconds until the next attempt of a job that was lost with its process, where
     `retry` does not know what its kind wants.
-    key_of: the jobs of a key are delivered in the order of their ids; raises TemplateError.
+    key_of: the jobs of a key are delivered in the order of their ids; raises TemplateError. share:
+    and of those, the keys of this share (`riverbridge.engine.ordered.SHARES`).
     hold_back_for: seconds a failing job keeps others of its key waiting at most.
     """
 
@@ -183,6 +184,7 @@ class Feed:
     timely: bool = False
     next_retry: Callable[[ClaimedJob], float] | None = None
     key_of: Callable[[ClaimedJob], str] | None = None
+    share: int = 0
     hold_back_for: float | None = None
 
     def takes(self, kind: str) -> bool:

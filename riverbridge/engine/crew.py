@@ -223,7 +223,9 @@ class Crew:
             kinds=feed.kinds,
             taken=feed.taken,
         )
-        return Ordered(table, pace, key_of=key_of, hold_back_for=feed.hold_back_for)
+        return Ordered(
+            table, pace, key_of=key_of, share=feed.share, hold_back_for=feed.hold_back_for
+        )
 
     def _pace(self, feed: Feed) -> Pace:
         return Pace(

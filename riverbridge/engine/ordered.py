@@ -2,8 +2,9 @@
 is delivered first.
 
 One process owns the route. It reads the rows once, by id, and keeps in memory which jobs wait for
-others of their key; a key that is kept back costs the others nothing. What is not in memory, and
-why the order holds all the same:
+others of their key; a key that is kept back costs the others nothing. So that two lanes can serve a
+route at once, its keys are dealt to shares, each with a memory of its own. What is not in memory,
+and why the order holds all the same:
 
 - *Committed late.* Ids are taken before the commit, so a lower one may appear after a higher one.
   Such gaps are looked at again at each claim, after the read, until every transaction that was
@@ -20,6 +21,7 @@ import logging
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
+from zlib import crc32
 
 from riverbridge.engine.batch import Batch, Taker
 from riverbridge.engine.lines import Key, Lines
@@ -61,6 +63,9 @@ SWEEP = 0.25
 SHARE = 30
 """A sweep rests for so many times as long as it took."""
 
+SHARES = 2
+"""Lanes that can serve a route at once. It says whose a key is: all processes must agree on it."""
+
 DEEPEST = 100
 """Most jobs of one key in a batch."""
 
@@ -74,11 +79,15 @@ class Ordered:
         pace: Pace,
         *,
         key_of: Callable[[ClaimedJob], str],
+        share: int = 0,
         hold_back_for: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """key_of: raises TemplateError for a job that has no key; it is in nobody's way."""
+        """key_of: raises TemplateError for a job that has no key; it is in nobody's way.
+        share: which of the `SHARES` of keys this is.
+        """
         self._table = table
+        self._share = share
         self._pace = pace
         self._key_of = key_of
         self._hold_back_for = hold_back_for
@@ -187,18 +196,22 @@ class Ordered:
             owner = table.owner(connection, beat=BEAT, silence=SILENCE)
             if owner.id != table.client and not owner.free:
                 return False
-        if not table.lock(connection):
+        if not table.lock(connection, self._share):
             return False
         owner = table.owner(connection, beat=BEAT, silence=SILENCE)
-        ours = owner.id == table.client
-        if not ours and not owner.free:
-            self.forget()
-            self._begin()
-            return False
-        term = owner.term if ours and not owner.stale else table.own(connection)
+        term = owner.term
+        if owner.id == table.client:
+            if owner.stale:
+                table.beat(connection)
+        else:
+            others = (share for share in range(SHARES) if share != self._share)
+            if not (owner.free and all(table.lock(connection, share) for share in others)):
+                self.forget()
+                self._begin()
+                return False
+            term = table.own(connection)
+            log.info("takes over the ordered route %s from %s", table.route, owner.id or "nobody")
         if term != self._term:
-            if not ours:
-                log.info("takes over the ordered route from %s", owner.id or "nobody")
             self._take_over(connection)
             self._term = term
         self.owner = True
@@ -214,7 +227,8 @@ class Ordered:
         after = 0
         while jobs := self._table.held(connection, after_id=after, limit=CHUNK):
             for job in jobs:
-                self._lines.keep(job.id, self._key(job))
+                if (key := self._key(job)) is not None:
+                    self._lines.keep(job.id, key)
             after = jobs[-1].id
         self._unread = self._table.sweep(connection, cursor=self._cursor, since=0)
         self._swept = self._clock()
@@ -330,11 +344,14 @@ class Ordered:
 
     def _add(self, jobs: Sequence[ClaimedJob]) -> None:
         for job in jobs:
-            self._lines.add(job.id, self._key(job))
+            if (key := self._key(job)) is not None:
+                self._lines.add(job.id, key)
 
-    def _key(self, job: ClaimedJob) -> Key:
-        """A job without a key is in a line of its own; its delivery says what is wrong with it."""
+    def _key(self, job: ClaimedJob) -> Key | None:
+        """None if it is of another share. A job without a key is in a line of its own; its delivery
+        says what is wrong with it."""
         try:
-            return self._key_of(job)
+            key = self._key_of(job)
         except TemplateError:
-            return job.id
+            return job.id if job.id % SHARES == self._share else None
+        return key if crc32(key.encode()) % SHARES == self._share else None

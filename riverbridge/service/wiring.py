@@ -15,6 +15,7 @@ from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.route import Route, Unmatched
 from riverbridge.bridge.template import Template
 from riverbridge.engine.batch import Feed
+from riverbridge.engine.ordered import SHARES
 from riverbridge.model.globs import to_like
 from riverbridge.model.replay import ReplayRoute
 from riverbridge.model.retry import ExponentialRetry, FixedRetry, RetryPolicy, RiverRetry
@@ -61,7 +62,7 @@ def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) 
 def make_feeds(
     settings: Settings, routes: Mapping[str, Route], first_start: Callable[[str], datetime]
 ) -> dict[str, list[Feed]]:
-    """What is claimed for each route: one feed per queue."""
+    """What is claimed for each route: one feed per queue, or per share of an ordered route."""
     feeds: dict[str, list[Feed]] = {}
     for name, route in settings.routes.items():
         oldest = None
@@ -79,9 +80,11 @@ def make_feeds(
                 claiming=route.claim,
                 oldest=oldest,
                 key_of=Template.parse(route.key).render if route.ordered and route.key else None,
+                share=share,
                 hold_back_for=route.hold_back_for,
             )
             for queue in route.queues
+            for share in range(SHARES if route.ordered else 1)
         ]
     for name, route in settings.routes.items():
         if route.unmatched == "fail":

@@ -178,11 +178,11 @@ def _ordered(path: Path, route: Route) -> Iterator[Problem]:
             "is no order between queues; give each a route of its own",
             (ordered,),
         )
-    if route.lanes is not None and route.lanes > 1:
+    if route.lanes is not None and route.lanes > 2:
         yield Problem(
             (*path, "lanes"),
-            f"{route.lanes} have no effect with ORDERED=true: one lane at a time serves an ordered "
-            "route; set LANES=1 or unset it",
+            f"{route.lanes} are more than the two that can serve an ordered route (ORDERED=true); "
+            "set LANES=2 or unset it",
             (ordered,),
         )
 

@@ -58,19 +58,20 @@ class OrderTable:
     ) -> None:
         """kinds, taken: LIKE patterns, and whether a kind must match one of them or none."""
         self.client = client
+        self.route = route
         self._route = {"schema": schema, "route": route, "owner": client}
         self._mine = {"queue": queue, "kinds": list(kinds), "taken": taken}
         self._sql = {
             name: statement(f"order/{name}", schema)
             for name in (
-                *("try", "owner", "own", "horizon", "writers", "read", "late", "sweep"),
+                *("try", "owner", "own", "beat", "horizon", "writers", "read", "late", "sweep"),
                 *("rows", "held", "poll", "claim"),
             )
         }
 
-    def lock(self, connection: Connection) -> bool:
-        """Take the right to serve the route until the transaction ends, if nobody has it."""
-        row = connection.execute(self._sql["try"], self._route).fetchone()
+    def lock(self, connection: Connection, share: int) -> bool:
+        """Take the right to serve a share until the transaction ends, if nobody has it."""
+        row = connection.execute(self._sql["try"], self._route | {"share": share}).fetchone()
         return row is not None and bool(row[0])
 
     def owner(self, connection: Connection, *, beat: float, silence: float) -> Owner:
@@ -80,10 +81,14 @@ class OrderTable:
         return Owner(None, 0, True, True) if row is None else Owner(*row)
 
     def own(self, connection: Connection) -> int:
-        """Take the route, or renew the sign of life; returns the term, which each owner begins."""
+        """Take the route, under the locks of all shares; returns the term that begins."""
         row = connection.execute(self._sql["own"], self._route).fetchone()
         assert row is not None  # the statement always returns a row
         return int(row[0])
+
+    def beat(self, connection: Connection) -> None:
+        """Say that the owner still serves the route."""
+        connection.execute(self._sql["beat"], self._route)
 
     def horizon(self, connection: Connection) -> tuple[int, int]:
         """The highest id, and the oldest open transaction."""

@@ -90,9 +90,9 @@ COMBINATIONS: list[tuple[dict[str, str], str, str]] = [
         "are 2, but an ordered route (ORDERED=true) has one queue",
     ),
     (
-        {**KAFKA, **ROUTE, **KEYED, R + "ORDERED": "true", R + "LANES": "2"},
+        {**KAFKA, **ROUTE, **KEYED, R + "ORDERED": "true", R + "LANES": "3"},
         R + "LANES",
-        "2 have no effect with ORDERED=true",
+        "3 are more than the two that can serve an ordered route",
     ),
     (
         {**KAFKA, **ROUTE, **KEYED, **UNORDERED, R + "HOLD_BACK_FOR": "1h"},

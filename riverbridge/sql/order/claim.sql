@@ -4,17 +4,16 @@ SELECT id, kind, args, metadata, attempt, max_attempts, failures, priority, queu
        created, due
 FROM (
     SELECT locked.*,
-           sum(octet_length(args)) OVER (ORDER BY place ROWS UNBOUNDED PRECEDING)
-           - octet_length(args) AS before
+           sum(octet_length(args)) OVER (ROWS UNBOUNDED PRECEDING) - octet_length(args) AS before
     FROM (
-        SELECT /* include job/claimed */, array_position(%(ids)b::bigint[], id) AS place
-        FROM /* schema */river_job
-        WHERE id = ANY (%(ids)b::bigint[])
-          AND state = 'available'
+        SELECT /* include job/claimed */
+        FROM unnest(%(ids)b::bigint[]) WITH ORDINALITY AS wanted (wanted_id, place)
+        JOIN /* schema */river_job AS job ON id = wanted_id
+        WHERE state = 'available'
           AND scheduled_at <= now()
           AND /* include order/mine */
-        FOR UPDATE SKIP LOCKED
+        ORDER BY place
+        FOR UPDATE OF job SKIP LOCKED
     ) AS locked
 ) AS sized
 WHERE before < %(bytes)s
-ORDER BY place
