@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from zlib import crc32
 
 from riverbridge.engine.batch import Batch, Taker
@@ -46,13 +46,10 @@ AGAIN = 0.05
 """Seconds until the next claim while jobs wait for one of their key."""
 
 READS = 5
-"""Most reads of one claim, each as long as the claim's limit or a hundred."""
+"""Most reads of one claim, each of as many rows as a batch has, which fits the size of args."""
 
 AHEAD = 500_000
 """Jobs that may wait in memory, at about 80 bytes each; reading goes on when there are fewer."""
-
-CHUNK = 10_000
-"""Rows of one answer, where there may be many."""
 
 WRITERS = 0.1
 """Seconds between looks at which transactions are inserting, while any matter."""
@@ -151,7 +148,7 @@ class Ordered:
         if not self._own(connection):
             return []
         self._poll(connection)
-        if not self._read(connection, max(limit, 100)):
+        if not self._read(connection, limit):
             self.more = True
             return []
         self._sweep(connection)
@@ -224,12 +221,10 @@ class Ordered:
         self._begin()
         self._unsure = self._table.writers(connection)
         self._cursor, self._since = self._table.horizon(connection)
-        after = 0
-        while jobs := self._table.held(connection, after_id=after, limit=CHUNK):
-            for job in jobs:
+        for some in self._chunks(self._table.held(connection)):
+            for job in self._table.rows(connection, some, every=True):
                 if (key := self._key(job)) is not None:
                     self._lines.keep(job.id, key)
-            after = jobs[-1].id
         self._unread = self._table.sweep(connection, cursor=self._cursor, since=0)
         self._swept = self._clock()
 
@@ -248,15 +243,16 @@ class Ordered:
             if self._lines.ready(limit, self._depth) >= limit:
                 self.more = True
                 break
-            if self._lines.waiting >= AHEAD or not self._read_on(connection, limit):
+            if self._lines.waiting >= AHEAD or not self._read_on(connection):
                 break
         else:
             self.more = True
         self._look_for_writers(connection)
         return self._read_late(connection)
 
-    def _read_on(self, connection: Connection, limit: int) -> bool:
+    def _read_on(self, connection: Connection) -> bool:
         """Read the next stretch; returns whether there may be more behind it."""
+        limit = self._pace.limit
         if self._unread:
             ids = self._unread[self._at : self._at + limit]
             self._add(self._table.rows(connection, ids))
@@ -290,10 +286,11 @@ class Ordered:
         """
         if not self._missing:
             return True
-        jobs = self._table.late(connection, self._missing.ranges(), CHUNK)
+        limit = self._pace.limit
+        jobs = self._table.late(connection, self._missing.ranges(), limit)
         self._add(jobs)
         found = [job.id for job in jobs]
-        if len(jobs) == CHUNK:
+        if len(jobs) == limit:
             self._missing.appeared(found)
             return False
         self._missing.looked(found)
@@ -314,8 +311,8 @@ class Ordered:
                 self._at = 0
             found = found[: len(found) - len(later)]
         found = [id_ for id_ in found if not self._lines.knows(id_)]
-        for start in range(0, len(found), CHUNK):
-            self._add(self._table.rows(connection, found[start : start + CHUNK]))
+        for some in self._chunks(found):
+            self._add(self._table.rows(connection, some))
         self._since = since
         if self._unsure is not None and not self._unsure:
             self._unsure = None
@@ -341,6 +338,11 @@ class Ordered:
                 stopped.add(key)  # and it is kept, until a poll says what became of it
         self._lines.put_back(back)
         return jobs
+
+    def _chunks(self, ids: Sequence[int]) -> Iterator[Sequence[int]]:
+        """As many at a time as a batch has, which fits the size of args."""
+        limit = self._pace.limit
+        return (ids[start : start + limit] for start in range(0, len(ids), limit))
 
     def _add(self, jobs: Sequence[ClaimedJob]) -> None:
         for job in jobs:

@@ -130,13 +130,16 @@ class OrderTable:
         rows = connection.execute(self._sql["sweep"], given, binary=True).fetchall()
         return [id_ for (id_,) in rows]
 
-    def rows(self, connection: Connection, ids: Sequence[int]) -> list[ClaimedJob]:
-        """Those of `ids` that are available, by id; nothing is locked."""
-        return self._jobs(connection, "rows", self._mine | {"ids": list(ids)})
+    def rows(
+        self, connection: Connection, ids: Sequence[int], *, every: bool = False
+    ) -> list[ClaimedJob]:
+        """Those of `ids` that are available, or every one of them, by id; nothing is locked."""
+        return self._jobs(connection, "rows", self._mine | {"ids": list(ids), "all": every})
 
-    def held(self, connection: Connection, *, after_id: int, limit: int) -> list[ClaimedJob]:
-        """The next jobs that keep their key from others."""
-        return self._jobs(connection, "held", self._mine | {"after_id": after_id, "limit": limit})
+    def held(self, connection: Connection) -> list[int]:
+        """The ids of the jobs that keep their key from others."""
+        rows = connection.execute(self._sql["held"], self._mine, binary=True).fetchall()
+        return [id_ for (id_,) in rows]
 
     def poll(self, connection: Connection, ids: Collection[int]) -> dict[int, Standing]:
         """Of `ids`, those that still keep their key from others."""

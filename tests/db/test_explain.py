@@ -49,6 +49,7 @@ VALUES: dict[str, object] = {
     "after_id": 0,
     "silence": 8.0,
     "id": "riverbridge_me",
+    "all": False,
     "cursor": ROWS - 10_000,
     "since": 5,
     "lows": [5, 50],

@@ -1,9 +1,6 @@
--- The next jobs that keep their key from others.
-SELECT /* include job/claimed */
+-- The jobs that keep their key from others.
+SELECT id
 FROM /* schema */river_job
 WHERE state IN ('running', 'retryable', 'scheduled', 'pending')
   AND /* include order/mine */
   AND /* include order/holds */
-  AND id > %(after_id)s::bigint
-ORDER BY id
-LIMIT %(limit)s
