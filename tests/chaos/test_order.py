@@ -13,7 +13,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from riverbridge.model.outcome import Outcome
+from riverbridge.sinks.base import Message
 from tests.chaos.processes import Process, Rows, Scene
+from tests.support.bridge import ScriptedSink, running_bridge
 from tests.support.database import Database
 from tests.support.wait import eventually
 
@@ -230,3 +233,33 @@ def test_order_is_kept_while_owners_are_killed_and_frozen(
     assert len(scene.ledger.entries("refused")) > 0
     assert overtaken(inserters.inserted, arrived) == []
     assert len({entry.pid for entry in scene.ledger.entries("acked")}) >= 2
+
+
+@pytest.mark.parametrize("claim", ["auto", "lease"])
+def test_what_outlasts_its_lock_keeps_its_key_as_a_lease(database: Database, claim: str) -> None:
+    busy: set[str | None] = set()
+    wrong: list[str] = []
+
+    class Slow(ScriptedSink):
+        def deliver(self, messages: Sequence[Message], deadline: float) -> Sequence[Outcome]:
+            keys = [message.key for message in messages]
+            if len(set(keys)) < len(keys) or busy.intersection(keys):
+                wrong.append(f"{keys} while {busy} are out")
+            busy.update(keys)
+            try:
+                return super().deliver(messages, deadline)
+            finally:
+                busy.difference_update(keys)
+
+    sink = Slow(delay=0.3)
+    route = {name.removeprefix("RIVERBRIDGE_"): value for name, value in ORDERED.items()}
+    env = route | {"HOLD": "0.1", "ROUTES__TEST__CLAIM": claim}
+    keys = ["a", "b", "a", "a", "b", "c"]
+    with database.connect() as connection, running_bridge(database, {"slow": sink}, env):
+        rows = connection.execute(INSERT, {"keys": keys, "ahead": 0.0}).fetchall()
+        done = "SELECT count(*) FROM river_job WHERE state = 'completed' AND attempt = 1"
+        eventually(lambda: connection.execute(done).fetchone() == (len(keys),))
+    assert wrong == []
+    for key in "abc":
+        mine = [id_ for id_, other in rows if other == key]
+        assert [id_ for id_ in sink.job_ids if id_ in mine] == sorted(mine)
