@@ -98,7 +98,7 @@ class OrderTable:
 
     def writers(self, connection: Connection) -> frozenset[str]:
         """The open transactions that may have inserted jobs."""
-        return frozenset(name for (name,) in connection.execute(self._sql["writers"]))
+        return frozenset(name for (name,) in connection.execute(self._sql["writers"], self._route))
 
     def read(self, connection: Connection, *, cursor: int, limit: int) -> Read:
         """The next `limit` rows after `cursor`."""

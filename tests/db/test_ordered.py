@@ -148,6 +148,17 @@ def test_a_lower_id_that_is_committed_late_goes_before_what_is_inserted_after_it
     assert owner.round() == []
 
 
+def test_writers_are_seen_in_any_schema(database: Database) -> None:
+    with database.connect() as look, database.connect(autocommit=False) as writer:
+        for schema in (None, "public"):
+            table = OrderTable(schema, "me", route="r", queue="q", kinds=["%"])
+            assert table.writers(look) == frozenset()
+        add(writer)
+        for schema in (None, "public"):
+            table = OrderTable(schema, "me", route="r", queue="q", kinds=["%"])
+            assert len(table.writers(look)) == 1
+
+
 def test_a_late_job_from_before_the_takeover_goes_before_what_is_inserted_after_it(
     database: Database, connection: Rows, owners: Callable[..., Owner]
 ) -> None:

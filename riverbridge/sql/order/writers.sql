@@ -6,4 +6,4 @@ WHERE locktype = 'relation'
   AND mode = 'RowExclusiveLock'
   AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND relation = '/* schema */river_job'::regclass
+  AND relation = to_regclass(concat(quote_ident(%(schema)s::text) || '.', 'river_job'))
