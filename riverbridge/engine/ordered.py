@@ -112,6 +112,8 @@ class Ordered:
         self._unsure: frozenset[str] | None = None
         self._polled = self._asked = self._swept = -float("inf")
         self._poll_rest = 0.0
+        self._soon = False
+        """Whether a job that is kept will be due in a moment."""
 
     def forget(self) -> None:
         """What is known may be wrong, as a transaction failed: it is all read again."""
@@ -130,7 +132,8 @@ class Ordered:
     @property
     def again(self) -> float:
         """Seconds until the next look, if nobody announces a job."""
-        return AGAIN if self._lines.blocked or self._unsure or not self.owner else BEAT
+        near = self._soon or self._lines.blocked or self._unsure is not None or not self.owner
+        return AGAIN if near else BEAT
 
     def claim(
         self,
@@ -232,8 +235,12 @@ class Ordered:
         """Look at the rows of kept jobs, and only at theirs: who waits for them is not read."""
         now = self._clock()
         asked = list(self._lines.kept)
-        if asked and now - self._polled >= self._poll_rest:
-            self._lines.looked(asked, self._table.poll(connection, asked))
+        if not asked:
+            self._soon = False
+        elif now - self._polled >= self._poll_rest:
+            found = self._table.poll(connection, asked)
+            self._lines.looked(asked, found)
+            self._soon = any(standing.soon for standing in found.values())
             self._polled = self._clock()
             self._poll_rest = 10 * (self._polled - now)
 
@@ -326,6 +333,7 @@ class Ordered:
         found = {job.id: job for job in self._table.claim(connection, ids, byte_budget=byte_budget)}
         if len(found) == len(ids):
             return list(found.values())
+        self._soon = True
         stopped: set[Key] = set()
         jobs, back = [], []
         for id_ in ids:

@@ -37,10 +37,12 @@ class Read(msgspec.Struct, frozen=True):
 
 
 class Standing(NamedTuple):
-    """What became of a job that kept its key. `ready`: to be claimed now. `out`: at work."""
+    """What became of a job that kept its key. `ready`: to be claimed now. `out`: at work. `soon`:
+    available, and only not due yet."""
 
     ready: bool
     out: bool
+    soon: bool = False
 
 
 class OrderTable:
@@ -145,7 +147,7 @@ class OrderTable:
         """Of `ids`, those that still keep their key from others."""
         given = self._mine | {"ids": list(ids)}
         rows = connection.execute(self._sql["poll"], given, binary=True).fetchall()
-        return {id_: Standing(ready, out) for id_, ready, out in rows}
+        return {id_: Standing(*standing) for id_, *standing in rows}
 
     def claim(
         self, connection: Connection, ids: Sequence[int], *, byte_budget: int

@@ -162,7 +162,7 @@ class Fleet:
         self._refuse = refuse
         self.processes = {name: self._start(name) for name in ("one", "two", "three")}
         for process in self.processes.values():
-            process.until_serving()
+            process.until_serving(60)
 
     def _start(self, name: str) -> Process:
         return self._scene.start(name, ORDERED, refuse=self._refuse)
@@ -177,7 +177,7 @@ class Fleet:
         return str(eventually(find))
 
     def until_another_owns(self, than: str) -> None:
-        eventually(lambda: self.owner() != than, 20)
+        eventually(lambda: self.owner() != than, 60)
 
     def kill_the_owner(self) -> None:
         name = self.owner()

@@ -3,7 +3,8 @@
 SELECT job.*
 FROM unnest(%(ids)b::bigint[]) AS wanted (number)
 CROSS JOIN LATERAL (
-    SELECT id, state = 'available' AND scheduled_at <= now() AS ready, state = 'running' AS out
+    SELECT id, state = 'available' AND scheduled_at <= now() AS ready, state = 'running' AS out,
+           state = 'available' AND scheduled_at > now() AS soon
     FROM /* schema */river_job
     WHERE id = wanted.number
       AND /* include order/mine */
