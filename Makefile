@@ -2,7 +2,7 @@
 # ARGS goes to the command: make demo ARGS=--help
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-soak test-fanout unit check bench bench-peers docs test-postgres-matrix interop \
+.PHONY: help demo test test-slow test-soak test-fanout test-order unit check bench bench-peers docs test-postgres-matrix interop \
 	test-riverui test-deploy test-image lock format clean
 
 # Called with the least minor version: p is a Python of it, or empty. pyenv's need not be chosen.
@@ -74,6 +74,9 @@ test-soak: $(DEV) ## Ten thousand jobs worked by Go and Python that are stopped 
 
 test-fanout: $(DEV) ## 2,000 jobs a second to three sinks, one of which fails: on a quiet machine
 	RIVERBRIDGE_REQUIRE=postgres $(BIN)/python -m pytest -s -m slow tests/chaos/fanout $(ARGS)
+
+test-order: $(DEV) ## The order of keys, for 50,000 jobs with few keys and with many, through kills and freezes
+	RIVERBRIDGE_REQUIRE=postgres $(BIN)/python -m pytest -s -m slow tests/chaos/test_order.py $(ARGS)
 
 test-postgres-matrix: $(MATRIX) ## The Postgres tests on 15, 16, 17 and 18
 	RIVERBRIDGE_TEST_PG_EVERYWHERE=1 RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest \

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from riverbridge.bench.ground import BenchFailed, Ground, check_all_done, connect, waiting
+from riverbridge.bench.ground import BenchFailed, Fill, Ground, check_all_done, connect, waiting
 from riverbridge.bench.service import RUN, environment, running
 from riverbridge.bench.usage import cpu_seconds, peak_mib, server_cpu_seconds
 
@@ -18,7 +18,8 @@ POLL = 0.01
 _BLOCKED = """
 SELECT EXISTS (SELECT FROM pg_stat_activity
                WHERE datname = current_database() AND wait_event_type = 'Lock'
-                 AND application_name LIKE 'riverbridge%' AND query LIKE '%SKIP LOCKED%')
+                 AND application_name LIKE 'riverbridge%'
+                 AND query LIKE ANY ('{%SKIP LOCKED%,%pg_snapshot_xmin%}'))
 """
 
 
@@ -33,17 +34,25 @@ class Drained:
     rss_mib: float
 
 
-def drain(ground: Ground, servers: str, jobs: int, *, delete: bool) -> Drained:
+def drain(
+    ground: Ground,
+    servers: str,
+    jobs: int,
+    *,
+    delete: bool,
+    ordered: bool = False,
+    fill: Fill | None = None,
+) -> Drained:
     """From the moment the backlog is released to the last commit.
 
     The bridge starts while the table is locked away from it. The lock goes as soon as the first
     claim waits for it (that wait is part of its `hold`): start-up does not count, all work does.
     """
     env_for = "delete" if delete else "complete"
-    with ground.database(jobs) as dsn:
+    with ground.database(jobs, fill) as dsn:
         with connect(dsn) as watch, connect(dsn) as gate:
             gate.execute("BEGIN; LOCK TABLE river_job IN ACCESS EXCLUSIVE MODE")
-            env = environment(dsn, servers, on_success=env_for)
+            env = environment(dsn, servers, on_success=env_for, ordered=ordered)
             with running(RUN, env, lambda: _true(watch, _BLOCKED)) as bridge:
                 wal = _wal(watch)
                 cpu = cpu_seconds(bridge.pid), server_cpu_seconds(ground.server.pid)

@@ -34,17 +34,25 @@ _SHOWN = (
     "wal_level",
 )
 
-# 260 bytes as Postgres writes them, nine keys: what an order may look like in an outbox.
-ARGS = """jsonb_build_object(
-    'order_id', 10000000 + n, 'customer_id', 'c' || lpad((n * 7919 %% 10007)::text, 6, '0'),
+CUSTOMERS = 10_007
+
+
+def _args(customers: str) -> str:
+    """260 bytes as Postgres writes them, nine keys: what an order may look like in an outbox."""
+    return f"""jsonb_build_object(
+    'order_id', 10000000 + n,
+    'customer_id', 'c' || lpad((n * 7919 %% {customers})::text, 6, '0'),
     'event', gen_random_uuid(), 'currency', 'EUR', 'total', 10000 + n %% 90000,
     'status', 'placed', 'items', jsonb_build_array(10000 + n %% 89999, 10000 + n * 31 %% 89999),
     'placed_at', '2026-01-02T03:04:05.678901Z',
     'note', 'Leave it with neighbor: 6th')"""
 
+
+ARGS = _args(str(CUSTOMERS))
+
 _BACKLOG = f"""
 INSERT INTO river_job (args, kind, max_attempts, queue, scheduled_at, tags)
-SELECT {ARGS}, %(kind)s, 25, %(queue)s,
+SELECT {_args("%(keys)s")}, %(kind)s, 25, %(queue)s,
        now() - interval '1 hour' + n * interval '1 millisecond', '{{}}'
 FROM generate_series(1::bigint, %(jobs)s) AS n
 """  # noqa: S608 - constants of this module
@@ -124,12 +132,15 @@ class Ground:
         return self._templates[fill, jobs]
 
 
-def fill_river(dsn: str, jobs: int) -> None:
-    """River's stock schema and ours, and jobs that became due a millisecond apart, an hour ago."""
+def fill_river(dsn: str, jobs: int, *, keys: int = CUSTOMERS) -> None:
+    """River's stock schema and ours, and jobs that became due a millisecond apart, an hour ago.
+
+    keys: how many customers they are of.
+    """
     Migrator(dsn, line="main").up()
     Migrator(dsn, line="riverbridge").up()
     with connect(dsn) as connection:
-        connection.execute(_BACKLOG, {"jobs": jobs, "kind": KIND, "queue": QUEUE})
+        connection.execute(_BACKLOG, {"jobs": jobs, "kind": KIND, "queue": QUEUE, "keys": keys})
 
 
 def connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:

@@ -18,7 +18,9 @@ RUN = (sys.executable, "-c", "from riverbridge.cli import main; main()", "run")
 PYTHONPATH = str(Path(riverbridge.__file__).parents[1])
 
 
-def environment(dsn: str, servers: str, *, on_success: str) -> dict[str, str]:
+def environment(
+    dsn: str, servers: str, *, on_success: str, ordered: bool = False
+) -> dict[str, str]:
     """The settings of the measured bridge; all else is as it comes."""
     return plain_environment(
         PYTHONPATH=PYTHONPATH,
@@ -29,7 +31,7 @@ def environment(dsn: str, servers: str, *, on_success: str) -> dict[str, str]:
         RIVERBRIDGE_SINKS__EVENTS__ENVELOPE="cloudevents",
         RIVERBRIDGE_ROUTES__BENCH__QUEUES=QUEUE,
         RIVERBRIDGE_ROUTES__BENCH__KEY="{args.customer_id}",
-        RIVERBRIDGE_ROUTES__BENCH__ORDERED="false",
+        RIVERBRIDGE_ROUTES__BENCH__ORDERED=str(ordered).lower(),
         RIVERBRIDGE_ROUTES__BENCH__ON_SUCCESS=on_success,
         RIVERBRIDGE_PROBES__PORT=str(free_port()),
     )

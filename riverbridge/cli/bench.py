@@ -68,6 +68,22 @@ def bridge(jobs: int, rounds: int, seconds: float, as_json: bool) -> None:
 
 
 @bench.command()
+@_jobs(50_000, "Jobs per backlog.")
+@_rounds(5)
+@_json
+def order(jobs: int, rounds: int, as_json: bool) -> None:
+    """An ordered route to Kafka beside the same route without order, with few keys and with many.
+
+    Starts a Postgres 18 with fsync on and librdkafka's mock cluster.
+    """
+    from riverbridge.bench.ordered import measure, steps
+
+    with _reporting(steps(rounds)) as progress:
+        measured = measure(jobs=jobs, rounds=rounds, progress=progress)
+    _show(measured.text(), measured.figures() if as_json else None)
+
+
+@bench.command()
 @_jobs(20_000, "Jobs per run; of single inserts a tenth.", least=1000)
 @_rounds(7)
 @_river_go

@@ -49,6 +49,9 @@ class Batch:
         """A taker that wants to know sets this before it answers."""
         self.on_abandoned: Callable[[], None] | None = None
         """The same: others may have these jobs now, so what still runs is to be ended."""
+        self.on_late: Callable[[], None] | None = None
+        """The same: the lane will lease what has no answer, so what was not begun is to be given
+        one."""
         self.handed_over: set[int] = set()
         """Ids of jobs whose functions may have settled their leases themselves."""
         self.long = False
@@ -182,6 +185,9 @@ class Feed:
     terms: retry policy and max_attempts of one job, where they are not the same for all.
     next_retry: seconds until the next attempt of a job that was lost with its process, where
     `retry` does not know what its kind wants.
+    key_of: the jobs of a key are delivered in the order of their ids; raises TemplateError. share:
+    and of those, the keys of this share (`riverbridge.engine.ordered.SHARES`).
+    hold_back_for: seconds a failing job keeps others of its key waiting at most.
     """
 
     name: str
@@ -199,6 +205,9 @@ class Feed:
     next_retry: Callable[[ClaimedJob], float] | None = None
     sieve: Sieve | None = None
     terms: Callable[[ClaimedJob], Terms] | None = None
+    key_of: Callable[[ClaimedJob], str] | None = None
+    share: int = 0
+    hold_back_for: float | None = None
 
     def settlement(self, job: ClaimedJob, outcome: Outcome) -> Settlement | None:
         """The row `outcome` leaves, or None where the job is released as it was."""

@@ -17,12 +17,15 @@ from riverbridge.engine.followed import Followed
 from riverbridge.engine.keeper import Keeper
 from riverbridge.engine.lane import Lane, Limits
 from riverbridge.engine.listener import Control, Listener
+from riverbridge.engine.ordered import Ordered
 from riverbridge.engine.pace import Pace
 from riverbridge.engine.settling import Aside
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.engine.waking import Waker
+from riverbridge.model.job import ClaimedJob
 from riverbridge.store.database import Connect
 from riverbridge.store.jobs import JobTable
+from riverbridge.store.order import OrderTable
 from riverbridge.store.processes import ProcessTable
 from riverbridge.store.queues import QueueTable
 
@@ -57,6 +60,7 @@ class _Watch:
 
     waker: Waker
     paces: dict[Feed, Pace]
+    orders: dict[Feed, Ordered]
     lanes: list[Lane]
 
 
@@ -81,6 +85,7 @@ class Crew:
         self._schema = schema
         self._manning = manning
         self._aside = Aside()
+        self._client = processes.id
         self._table = JobTable(schema, processes.id)
         self._watches = [self._watch(count, feeds) for count, feeds in watches]
         self._lanes = [lane for watch in self._watches for lane in watch.lanes]
@@ -131,7 +136,9 @@ class Crew:
     def add(self, feed: Feed, lanes: int = 0) -> None:
         """Have the lanes of that number, by default the first ones, serve `feed` too."""
         watch = self._watches[lanes]
-        watch.paces.setdefault(feed, self._pace(feed))
+        pace = watch.paces.setdefault(feed, self._pace(feed))
+        if feed.key_of is not None and feed not in watch.orders:
+            watch.orders[feed] = self._order(feed, pace, feed.key_of)
         watch.waker.add(feed)
         self._keeper.serve(self._feeds())
 
@@ -167,6 +174,7 @@ class Crew:
     def _forget(self, feed: Feed) -> None:
         for watch in self._watches:
             watch.paces.pop(feed, None)
+            watch.orders.pop(feed, None)
 
     def unstick(self) -> None:
         """Cut the connections of what stands still: a server that hangs sends no error."""
@@ -220,19 +228,36 @@ class Crew:
         manning = self._manning
         waker = Waker(feeds, poll=manning.poll)
         paces = {feed: self._pace(feed) for feed in feeds}
+        orders = {
+            feed: self._order(feed, paces[feed], feed.key_of) for feed in feeds if feed.key_of
+        }
         lanes = [
             Lane(
                 connect=self._connect,
                 table=self._table,
                 waker=waker,
                 paces=paces,
+                orders=orders,
                 aside=self._aside,
                 limits=manning.limits,
                 byte_budget=manning.batch_bytes,
             )
             for _ in range(count)
         ]
-        return _Watch(waker, paces, lanes)
+        return _Watch(waker, paces, orders, lanes)
+
+    def _order(self, feed: Feed, pace: Pace, key_of: Callable[[ClaimedJob], str]) -> Ordered:
+        table = OrderTable(
+            self._schema,
+            self._client,
+            route=feed.name,
+            queue=feed.queue,
+            kinds=feed.kinds,
+            taken=feed.taken,
+        )
+        return Ordered(
+            table, pace, key_of=key_of, share=feed.share, hold_back_for=feed.hold_back_for
+        )
 
     def _pace(self, feed: Feed) -> Pace:
         return Pace(

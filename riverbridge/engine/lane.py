@@ -24,12 +24,14 @@ import psycopg
 
 from riverbridge import telemetry
 from riverbridge.engine.batch import LONG, Batch, Feed
+from riverbridge.engine.claims import ByPriority
 from riverbridge.engine.leases import LeaseBook
+from riverbridge.engine.ordered import Ordered
 from riverbridge.engine.pace import Pace
 from riverbridge.engine.settling import BACK, SAVEPOINT, Aside, by_halves, write_locked
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob, JobState
-from riverbridge.model.outcome import Cancelled, Delivered, Unreachable
+from riverbridge.model.outcome import Cancelled, Delivered, Unreachable, Withheld
 from riverbridge.model.settlement import LAST_ATTEMPT, Lease, Settlement
 from riverbridge.store.database import (
     Connect,
@@ -75,6 +77,7 @@ class Lane:
         table: JobTable,
         waker: Waker,
         paces: Mapping[Feed, Pace],
+        orders: Mapping[Feed, Ordered] | None = None,
         aside: Aside,
         limits: Limits,
         byte_budget: int,
@@ -83,12 +86,14 @@ class Lane:
         self._table = table
         self._waker = waker
         self._paces = paces
+        self._orders = {} if orders is None else orders
         self._aside = aside
         self._limits = limits
         self._byte_budget = byte_budget
-        self._leases = LeaseBook(table, aside)
+        self._leases = LeaseBook(table, aside, self._settled)
         self._guarded = dict.fromkeys(paces, limits.guarded)
         self._turn: Feed | None = None
+        self._more = False
         self._to_hand = 0
         self._connection: Connection | None = None
         self.progress = time.monotonic()
@@ -144,8 +149,11 @@ class Lane:
                 self._cycle(connection, feed, room, stop)
             finally:
                 # Also after an error: a feed that is never handed back would be lost to all lanes.
-                self._claimed(full=False)
+                self._claimed(full=self._more)
                 self._handed(feed, self._to_hand)
+                if (order := self._orders.get(feed)) is not None:
+                    rest = self._waker.rest if order.foreign else self._waker.look
+                    rest(feed, order.again)
 
     def _claimed(self, *, full: bool, jobs: int = 0) -> None:
         """Hand the feed back to the waker, once per turn: others may claim from it now."""
@@ -154,8 +162,14 @@ class Lane:
             self._turn = None
             self._to_hand = jobs
 
+    def _settled(self, feed: Feed) -> None:
+        """Leases have ended: where there is an order, the next ones of their keys may go."""
+        if feed in self._orders:
+            self._waker.look(feed, 0.0)
+
     def _handed(self, feed: Feed, jobs: int) -> None:
         """The taker has so many of the claimed jobs, and counts them itself."""
+        jobs = min(jobs, self._to_hand)
         if jobs:
             self._waker.handed(feed, jobs)
             self._to_hand -= jobs
@@ -175,13 +189,12 @@ class Lane:
 
     def _cycle(self, connection: Connection, feed: Feed, room: int, stop: threading.Event) -> None:
         """One claim and what follows."""
-        pace = self._paces[feed]
+        pace, order = self._paces[feed], self._orders.get(feed)
         guarded = self._guarded.get(feed, 0) > 0
         alone = guarded and self._limits.alone
-        began = time.monotonic()
+        began, hold = time.monotonic(), self._limits.hold
         out: list[Batch] = []
         try:
-            hold = self._limits.hold
             with transaction(connection, idle=hold + 4, total=hold + 9):
                 jobs = self._claim(connection, feed, 1 if alone else min(pace.limit, room))
                 if not jobs:
@@ -199,11 +212,13 @@ class Lane:
         except BaseException:
             for batch in out:
                 batch.abandon()
+            if order is not None:
+                order.forget()
             raise
         telemetry.transaction_seconds.record(time.monotonic() - began, {"route": feed.name})
         if to_hold:
             self._leases.add(feed, quick, late, None)
-            self._tell(quick, late)
+            self._tell(feed, quick, late)
             quick.leased()
         if to_lease:
             # Before the taker sees them: should it raise, the book hands them back.
@@ -224,10 +239,14 @@ class Lane:
     def _hold(self, connection: Connection, feed: Feed, batch: Batch, began: float) -> list[Lease]:
         """Hand over under the row locks; what is answered in time is settled, the rest leased."""
         claimed = time.monotonic()
-        feed.taker.take(batch)
+        if feed in self._orders:
+            self._orders[feed].hand_over(batch, feed.taker, self._limits.hold / 2)
+        else:
+            feed.taker.take(batch)
         self._handed(feed, len(batch.jobs))
         ahead = self._settle_ahead(connection, feed, batch)
-        batch.wait(self._limits.hold - (time.monotonic() - began))
+        if not batch.wait(self._limits.hold - (time.monotonic() - began)) and batch.on_late:
+            batch.on_late()
         telemetry.deliver_seconds.record(time.monotonic() - claimed, {"route": feed.name})
         late = self._settle(connection, feed, batch, ahead=ahead)
         self._paces[feed].slowness.held(
@@ -238,27 +257,19 @@ class Lane:
     def _claim(self, connection: Connection, feed: Feed, limit: int) -> Sequence[ClaimedJob]:
         """Lock the feed's next jobs; those that its taker takes."""
         began = time.monotonic()
-        pace = self._paces[feed]
-        floors = pace.floors()
-        jobs = self._table.claim(
-            connection,
-            queue=feed.queue,
-            kinds=feed.kinds,
-            taken=feed.taken,
-            floors=floors.texts,
-            after=floors.after,
-            back=floors.back,
-            aside=self._aside.ids() + (feed.sieve.ids() if feed.sieve and floors.full_look else []),
-            limit=limit,
-            byte_budget=self._byte_budget,
+        self._more = False
+        claims = self._orders.get(feed) or ByPriority(self._table, feed, self._paces[feed])
+        jobs = claims.claim(
+            connection, limit, byte_budget=self._byte_budget, aside=self._aside.ids()
         )
-        more = pace.claimed(jobs, limit=limit, full_look=floors.full_look)
-        self._claimed(full=more, jobs=len(jobs))
+        self._more = claims.more
+        if feed not in self._orders:  # else nobody claims before this batch is settled
+            self._claimed(full=self._more, jobs=len(jobs))
         if jobs:
             labels = {"route": feed.name}
             telemetry.claim_seconds.record(time.monotonic() - began, labels)
             telemetry.batch_size.record(len(jobs), labels)
-        elif feed in self._guarded:
+        elif feed in self._guarded and (feed not in self._orders or self._orders[feed].owner):
             self._guarded[feed] = 0
         return jobs if feed.sieve is None else feed.sieve.sift(jobs)
 
@@ -329,7 +340,7 @@ class Lane:
                 continue
             row = feed.settlement(job, outcome)
             if row is None:
-                released += 1
+                released += not isinstance(outcome, Withheld)
             else:
                 rows.append(msgspec.structs.replace(row, age=max(0.0, began - at)))
         failed = by_halves(
@@ -348,11 +359,13 @@ class Lane:
         telemetry.settle_seconds.record(time.monotonic() - began, {"route": feed.name})
         return self._lease(connection, feed, late)
 
-    def _tell(self, batch: Batch, leases: Sequence[Lease]) -> None:
+    def _tell(self, feed: Feed, batch: Batch, leases: Sequence[Lease]) -> None:
         """Say what the claim's own transaction settled: all that is answered and not leased."""
+        left = {lease.job.id for lease in leases}.union(self._aside.ids())
+        if feed in self._orders:
+            self._orders[feed].settled(batch, left)
         if batch.on_settled is None:
             return
-        left = {lease.job.id for lease in leases}.union(self._aside.ids())
         told = []
         for job, outcome in zip(batch.jobs, batch.outcomes(), strict=True):
             if outcome is None or job.id in left:

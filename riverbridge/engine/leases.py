@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -39,9 +39,13 @@ class _Out(msgspec.Struct):
 class LeaseBook:
     """One lane's leases. Only the lane's own thread calls."""
 
-    def __init__(self, table: JobTable, aside: Aside) -> None:
+    def __init__(
+        self, table: JobTable, aside: Aside, settled: Callable[[Feed], None] = lambda feed: None
+    ) -> None:
+        """settled: told after leases of a feed were written."""
         self._table = table
         self._aside = aside
+        self._settled = settled
         self._out: list[_Out] = []
         self._stuck: dict[int, tuple[Feed, Lease, Settlement]] = {}
 
@@ -128,6 +132,7 @@ class LeaseBook:
         # What a function settled itself is completed, whatever became of the function then.
         states = dict.fromkeys(handed_over, JobState.COMPLETED)
         states |= self._write(connection, feed, rows, handed_over)
+        self._settled(feed)
         if out.batch.on_settled is not None:
             told = ((out.leases[place].job, outcome) for place, outcome in ready)
             out.batch.on_settled(

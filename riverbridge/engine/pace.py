@@ -63,6 +63,11 @@ class Slowness:
         self._quick: dict[str, int] = {}
         """Of the slow kinds: quick batches in a row."""
 
+    @property
+    def expected(self) -> bool:
+        """Whether any kind is leased from the start."""
+        return self._claiming == "lease" or bool(self._quick)
+
     def split(
         self, jobs: Sequence[ClaimedJob]
     ) -> tuple[Sequence[ClaimedJob], Sequence[ClaimedJob]]:

@@ -32,12 +32,13 @@ NEVER = float("inf")
 class _Turn:
     """What the waker knows of one feed; times are of the waker's clock."""
 
-    __slots__ = ("claimed", "claiming", "due", "feed", "follow_ups", "full", "last")
+    __slots__ = ("claimed", "claiming", "due", "feed", "follow_ups", "full", "last", "rest")
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed
         self.due = 0.0
         self.last = -1.0
+        self.rest = 0.0
         self.full = False
         self.claiming = False
         self.claimed = 0
@@ -48,7 +49,7 @@ class _Turn:
         """The earliest time of the next claim."""
         if self.claiming:
             return NEVER
-        return self.due if self.full else max(self.due, self.last + GAP)
+        return self.due if self.full else max(self.due, self.last + GAP, self.rest)
 
 
 class Waker:
@@ -153,6 +154,22 @@ class Waker:
             turn.full = False
             turn.follow_ups = []
             turn.due = self._clock() + seconds
+
+    def look(self, feed: Feed, within: float) -> None:
+        """Claim from `feed` in so many seconds at the latest."""
+        with self._wake:
+            turn = self._turns.get(feed)
+            if turn is not None:
+                turn.due = min(turn.due, self._clock() + within)
+                self._wake.notify()
+
+    def rest(self, feed: Feed, seconds: float) -> None:
+        """Leave `feed` alone for so long, whatever is announced: it is another process's."""
+        with self._wake:
+            turn = self._turns.get(feed)
+            if turn is not None:
+                turn.rest = self._clock() + seconds
+                turn.due = min(turn.due, turn.rest)
 
     def notify(self, queue: str) -> None:
         """A job was announced for `queue`."""

@@ -1,8 +1,8 @@
 """What became of one job: a value, never an exception.
 
 A taker (a sink, or a Python job function) turns every job of a batch into one of these; the engine
-turns them into rows. Two of them leave no trace in the row, because nothing was tried that says
-anything about the job: `Unreachable` and `Misconfigured`.
+turns them into rows. Three of them leave no trace in the row, because nothing was tried that says
+anything about the job: `Unreachable`, `Misconfigured` and `Withheld`.
 
 metadata, where there is one: the text of a JSON object that is merged into the row's.
 """
@@ -72,6 +72,13 @@ class Misconfigured:
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """Not sent, as an earlier job of its key has not arrived. Row: released as it was."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """Not to be worked. Row: `cancelled`, attempt spent, error appended."""
 
@@ -114,6 +121,7 @@ Outcome = (
     | Permanent
     | Unreachable
     | Misconfigured
+    | Withheld
     | Cancelled
     | Snoozed
     | Parked

@@ -21,6 +21,7 @@ from riverbridge.model.outcome import (
     Retry,
     Snoozed,
     Unreachable,
+    Withheld,
 )
 from riverbridge.model.retry import AT_ONCE, RetryPolicy
 from riverbridge.model.text import error_text, trace_text
@@ -99,7 +100,7 @@ def settlement(
         case Interrupted():
             back = JobState.AVAILABLE
             return Settlement(job.id, back, job.attempt, None, 0.0, outcome.metadata)
-        case Unreachable() | Misconfigured():
+        case Unreachable() | Misconfigured() | Withheld():
             return None
         case _:
             assert_never(outcome)

@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from riverbridge.bridge.condition import Condition
 from riverbridge.bridge.route import Route, Unmatched
 from riverbridge.bridge.switch import Case, Switch
+from riverbridge.bridge.template import Template
 from riverbridge.engine.batch import Feed, Taker, Terms
 from riverbridge.engine.followed import Place
+from riverbridge.engine.ordered import SHARES
 from riverbridge.engine.sieve import Sieve
 from riverbridge.model.globs import matches, to_like
 from riverbridge.model.job import ClaimedJob
@@ -70,14 +72,19 @@ class Plan:
         return {queue: places for queue, places in found.items() if places}
 
     def feeds(self, queue: str) -> list[Place]:
-        """What is claimed from `queue`: a feed for each of its routes, or one for all of them where
-        conditions tell them apart; and one for what fails for want of a route."""
+        """What is claimed from `queue`: a feed for each of its routes, or for each share of one that
+        is ordered; or one for all of them where conditions tell them apart; and one for what fails
+        for want of a route."""
         names = routes_of(self._settings, queue)
         lanes = next((self._lanes[name] for name in names if name in self._lanes), 0)
         if any(name in self._conditions for name in names):
             found = [(lanes, self._switched(queue, names))]
         else:
-            found = [(self._lanes.get(name, 0), self._feed(queue, name)) for name in names]
+            found = [
+                (self._lanes.get(name, 0), self._feed(queue, name, share))
+                for name in names
+                for share in range(SHARES if self._settings[name].ordered else 1)
+            ]
         if self.fails(queue):
             found.append((lanes, self._unmatched(queue, names)))
         return found
@@ -95,8 +102,9 @@ class Plan:
         choice = Switch([self._case(name) for name in names], fail=False).choose(job)
         return choice.name if isinstance(choice, Case) else choice
 
-    def _feed(self, queue: str, name: str) -> Feed:
+    def _feed(self, queue: str, name: str, share: int) -> Feed:
         route = self._settings[name]
+        key = route.key if route.ordered else None
         return Feed(
             name,
             queue,
@@ -108,6 +116,9 @@ class Plan:
             claiming=route.claim,
             oldest=self._oldest.get(name),
             dead_letters=route.dead_letters is not None,
+            key_of=None if key is None else Template.parse(key).render,
+            share=share,
+            hold_back_for=route.hold_back_for,
         )
 
     def _switched(self, queue: str, names: list[str]) -> Feed:

@@ -149,8 +149,13 @@ class Route(Part):
     ordered: Annotated[bool | None, Flag()] = Field(
         None,
         description="Whether the jobs of a key keep their order. A key on Kafka, or a FIFO queue, "
-        "must state it; true is not built yet.",
-        examples=["false"],
+        "must state it.",
+        examples=["true"],
+    )
+    hold_back_for: Annotated[float | None, Seconds(1, 365 * DAY)] = Field(
+        None,
+        description="How long a failing job holds back the later ones of its key, where ORDERED; "
+        "by default until it has ended.",
     )
     max_attempts: Annotated[int | None, Whole(1, 32767)] = Field(
         None, description="Attempts after which a job is discarded; by default the job's own."

@@ -133,19 +133,46 @@ def _shared_queues(checked: Checked) -> Iterator[Problem]:
 
 def _keys_and_order(checked: Checked) -> Iterator[Problem]:
     for name, route in checked.settings.routes.items():
-        path = ("routes", name, "ordered")
-        if route.ordered:
-            yield Problem(
-                path,
-                "not built yet: set ORDERED=false and accept that the jobs of a key may be "
-                "delivered out of order",
-            )
+        yield from _ordered(("routes", name), route)
     # The same fault with several sinks is one line: it names the first of them.
     found: dict[Path, Problem] = {}
     for name, route, sink_name, sink in checked.pairs():
         for problem in _key_and_order(("routes", name), route, sink_name, sink):
             found.setdefault(problem.path, problem)
     yield from found.values()
+
+
+def _ordered(path: Path, route: Route) -> Iterator[Problem]:
+    ordered = (*path, "ordered")
+    if not route.ordered:
+        if route.hold_back_for is not None:
+            yield Problem(
+                (*path, "hold_back_for"),
+                "has no effect without ORDERED=true; unset one or set the other",
+                (ordered,),
+            )
+        return
+    if route.key is None:
+        yield Problem(
+            (*path, "key"),
+            "not set, but ORDERED=true: order is that of the jobs of a key; give a template, as in "
+            "{args.customer_id}",
+            (ordered,),
+        )
+    if len(route.queues) > 1:
+        yield Problem(
+            (*path, "queues"),
+            f"are {len(route.queues)}, but an ordered route (ORDERED=true) has one queue, as there "
+            "is no order between queues; give each a route of its own",
+            (ordered,),
+        )
+    if route.lanes is not None and route.lanes > 2:
+        yield Problem(
+            (*path, "lanes"),
+            f"{route.lanes} are more than the two that can serve an ordered route (ORDERED=true); "
+            "set LANES=2 or unset it",
+            (ordered,),
+        )
 
 
 def _key_and_order(path: Path, route: Route, name: str, sink: SinkSettings) -> Iterator[Problem]:
@@ -158,8 +185,8 @@ def _key_and_order(path: Path, route: Route, name: str, sink: SinkSettings) -> I
     if route.ordered is None and (why := sink.wants_order(key is not None)):
         yield Problem(
             (*path, "ordered"),
-            f"not set, but sink {name} {why}; state whether order matters "
-            "(false is all that is built yet)",
+            f"not set, but sink {name} {why}; state whether the jobs of a key keep their order "
+            "(true or false)",
         )
 
 

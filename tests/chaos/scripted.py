@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import time
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ from riverbridge.sinks.base import Message
 
 VARIABLE = "CHAOS_SCRIPT"
 """JSON: `ledger` is the path; `delay` the seconds a call takes; `kill_on` the jobs that kill the
-process; `fail` what is answered instead for an id: `retry: …`, `unreachable: …` or `raise: …`."""
+process; `fail` what is answered instead for an id: `retry: …`, `unreachable: …` or `raise: …`;
+`refuse` the share of calls for a job, 0 to 1, that it refuses at random, noted as `refused`."""
 
 
 class FileSink:
@@ -34,6 +36,7 @@ class FileSink:
         self._delay = float(script.get("delay", 0.0))
         self._kill_on = set(script.get("kill_on", ()))
         self._fail: dict[str, str] = script.get("fail", {})
+        self._refuse = float(script.get("refuse", 0.0))
         # While this file exists nobody answers.
         self._down = Path(script["ledger"] + f".{name}.down")
 
@@ -46,8 +49,10 @@ class FileSink:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._delay:
             time.sleep(self._delay)
-        self._note("acked", ids)
-        return [self._outcome(id_) for id_ in ids]
+        refused = {id_ for id_ in ids if random.random() < self._refuse}
+        self._note("refused", [*refused])
+        self._note("acked", [id_ for id_ in ids if id_ not in refused])
+        return [Retry("not now") if id_ in refused else self._outcome(id_) for id_ in ids]
 
     def close(self) -> None:
         """The ledger stays open: a call may still be out."""

@@ -57,6 +57,11 @@ VALUES: dict[str, object] = {
     "after_id": 0,
     "silence": 8.0,
     "id": "riverbridge_me",
+    "all": False,
+    "cursor": ROWS - 10_000,
+    "since": 5,
+    "lows": [5, 50],
+    "highs": [5, 70],
 }
 REPLAY: dict[str, object] = {
     "id": 1,
@@ -92,6 +97,8 @@ HOT = {
     "job/still_leased", "job/orphans", "queue/unmatched", "queue/strangers", "process/forget",
     "job/stuck", "job/rescue", "replay/look", "replay/jobs", "replay/lock", "replay/move",
     "job/unpark",
+    "order/read", "order/late", "order/sweep", "order/rows", "order/held", "order/poll",
+    "order/claim", "order/horizon",
 }  # fmt: skip
 
 
@@ -194,6 +201,15 @@ def test_parked_jobs_are_found_by_the_fetching_index_and_no_further_ahead_than_t
         "river_job_prioritized_fetching_index",
         "river_job_pkey",
     }
+
+
+def test_an_ordered_read_goes_on_from_its_cursor_by_id(
+    full: psycopg.Connection[tuple[Any, ...]],
+) -> None:
+    [scan] = [node for node in nodes(plan("order/read", full)) if "Relation Name" in node]
+    assert (scan["Node Type"], scan["Index Name"]) == ("Index Scan", "river_job_pkey")
+    assert "id >" in scan["Index Cond"]
+    assert not [node for node in nodes(plan("order/read", full)) if node["Node Type"] == "Sort"]
 
 
 def test_a_claim_goes_down_the_fetching_index_by_its_floor(

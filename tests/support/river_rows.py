@@ -22,6 +22,7 @@ from riverbridge.model.outcome import (
     Retry,
     Snoozed,
     Unreachable,
+    Withheld,
 )
 
 FINALIZED = frozenset({"cancelled", "completed", "discarded"})
@@ -94,7 +95,7 @@ class Row:
                 self._put_off("scheduled", outcome.seconds, give_back=True)
             case Interrupted():
                 self._put_off("scheduled", 0.0, give_back=True)
-            case Unreachable() | Misconfigured():
+            case Unreachable() | Misconfigured() | Withheld():
                 self.release()
             case _:
                 assert_never(outcome)

@@ -89,9 +89,24 @@ COMBINATIONS: list[tuple[dict[str, str], str, str]] = [
     ({**SQS, **ROUTE, **KEYED}, R + "ORDERED", "not set, but sink billing is a FIFO queue"),
     ({**KAFKA, **ROUTE, **KEYED}, R + "ORDERED", "not set, but sink events is Kafka"),
     (
-        {**KAFKA, **ROUTE, **KEYED, R + "ORDERED": "true"},
-        R + "ORDERED",
-        "not built yet: set ORDERED=false and ",
+        {**KAFKA, **ROUTE, R + "ORDERED": "true"},
+        R + "KEY",
+        "not set, but ORDERED=true: order is that of the jobs of a key",
+    ),
+    (
+        {**KAFKA, **ROUTE, **KEYED, R + "ORDERED": "true", R + "QUEUES": "a,b"},
+        R + "QUEUES",
+        "are 2, but an ordered route (ORDERED=true) has one queue",
+    ),
+    (
+        {**KAFKA, **ROUTE, **KEYED, R + "ORDERED": "true", R + "LANES": "3"},
+        R + "LANES",
+        "3 are more than the two that can serve an ordered route",
+    ),
+    (
+        {**KAFKA, **ROUTE, **KEYED, **UNORDERED, R + "HOLD_BACK_FOR": "1h"},
+        R + "HOLD_BACK_FOR",
+        "has no effect without ORDERED=true",
     ),
     (
         {**SQS, **ROUTE, **KEYED, **UNORDERED, B + "FAIR_QUEUE": "true"},
