@@ -15,6 +15,7 @@ from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import (
     Cancelled,
     Delivered,
+    InDoubt,
     Misconfigured,
     Outcome,
     Permanent,
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 _GRAVITY: tuple[type[Outcome], ...] = (
     Permanent,
     Cancelled,
+    InDoubt,
     Misconfigured,
     Unreachable,
     Snoozed,
@@ -140,7 +142,8 @@ class _Delivery:
                 outcomes = [answers[place] for place in self.places]
             self._heard([_named(outlet.name, outcome) for outcome in outcomes])
 
-        outlet.submit(messages, self._batch.deadline, done)
+        deliver = outlet.under(self._batch.slot, sent)
+        outlet.submit(messages, self._batch.deadline, done, deliver)
 
     def _heard(self, outcomes: Sequence[Outcome]) -> None:
         """Take one sink's outcomes, in the order of `places`; the last one's make the answer."""

@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Outcome
 from riverbridge.model.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from riverbridge.engine.slots import Slot, Slots
 
 Claiming = Literal["auto", "lock", "lease"]
 """How jobs are held while they are out. `lock`: under the row lock, becoming leases after `hold`.
@@ -45,6 +48,9 @@ class Batch:
         """The same: others may have these jobs now, so what still runs is to be ended."""
         self.handed_over: set[int] = set()
         """Ids of jobs whose functions may have settled their leases themselves."""
+        self.slot: Slot | None = None
+        """Under which the batch goes out, where its sink can be asked later what arrived. What is
+        not known then is left `running`."""
         self.long = False
         """A taker sets this before it answers for a job that took longer than `LONG`."""
         self.states: dict[int, JobState] = {}
@@ -161,6 +167,7 @@ class Feed:
     delete_delivered: delivered rows are deleted instead of completed.
     oldest: jobs scheduled before this are cancelled, not taken.
     timely: a row says when its own job was answered, and not when the batch was settled.
+    slots: batches go out under a slot of these, leased from the start.
     next_retry: seconds until the next attempt of a job that was lost with its process, where
     `retry` does not know what its kind wants.
     """
@@ -177,6 +184,13 @@ class Feed:
     oldest: datetime | None = None
     timely: bool = False
     next_retry: Callable[[ClaimedJob], float] | None = None
+    slots: Slots | None = None
+
+    def room(self) -> int:
+        """How many jobs may be claimed now."""
+        if self.slots is not None and not self.slots.free:
+            return 0
+        return self.taker.room()
 
     def takes(self, kind: str) -> bool:
         """Whether a job of this kind is claimed, as the claim's own LIKE judges it."""

@@ -27,6 +27,7 @@ from riverbridge.engine.batch import LONG, Batch, Feed
 from riverbridge.engine.leases import LeaseBook
 from riverbridge.engine.pace import Pace
 from riverbridge.engine.settling import BACK, SAVEPOINT, Aside, by_halves, write_locked
+from riverbridge.engine.slots import Slot, SlotLost
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Cancelled, Delivered, Unreachable
@@ -174,7 +175,35 @@ class Lane:
                 log.warning("handed %d unanswered jobs back at the end of the grace", handed_back)
 
     def _cycle(self, connection: Connection, feed: Feed, room: int, stop: threading.Event) -> None:
-        """One claim and what follows."""
+        """One claim and what follows, under a slot where the feed has some."""
+        slots = feed.slots
+        if slots is None:
+            self._work(connection, feed, room, stop)
+            return
+        slot = slots.take()
+        if slot is None:
+            self._claimed(full=True)  # another lane took the last one
+            return
+        try:
+            self._work(connection, feed, room, stop, slot)
+        except SlotLost as lost_slot:
+            log.warning("%s; its batch was not begun", lost_slot)
+            slots.lost(slot)
+        except BaseException:
+            if not slot.out:
+                slots.doubt(slot)
+            raise
+        if not slot.out:
+            slots.give_back(slot)
+
+    def _work(
+        self,
+        connection: Connection,
+        feed: Feed,
+        room: int,
+        stop: threading.Event,
+        slot: Slot | None = None,
+    ) -> None:
         pace = self._paces[feed]
         guarded = self._guarded.get(feed, 0) > 0
         alone = guarded and self._limits.alone
@@ -193,6 +222,9 @@ class Lane:
                     out.append(slow)
                     leases = self._lease(connection, feed, to_lease)
                     _withhold(slow, leases)
+                    slow.slot = slot
+                    if feed.slots is not None and slot is not None:
+                        feed.slots.book(connection, slot, to_lease, alone=alone)
                 if to_hold:
                     quick = self._hand_out(feed, to_hold)
                     out.append(quick)

@@ -94,6 +94,16 @@ class Interrupted:
     metadata: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """It may have arrived, and the sink can be asked later. Row: stays `running` until it was.
+
+    Only for a batch that holds a slot of the sink's (`riverbridge.engine.slots`).
+    """
+
+    error: str
+
+
 Outcome = (
     Delivered
     | Completed
@@ -104,4 +114,5 @@ Outcome = (
     | Cancelled
     | Snoozed
     | Interrupted
+    | InDoubt
 )

@@ -46,7 +46,7 @@ def dry_run(settings: Settings, limit: int, show: Callable[[str], None]) -> int:
             connection.execute("BEGIN")
             lines: list[str] = []
             routes = make_routes(settings, outlets, source_name(connection, settings))
-            feeds = make_feeds(settings, routes, lambda _: datetime.max)
+            feeds = make_feeds(settings, routes, lambda _: datetime.max, {})
             table = JobTable(schema, "riverbridge dry run")
             for name, group in feeds.items():
                 for feed in group:

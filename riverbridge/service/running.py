@@ -24,7 +24,9 @@ from riverbridge.service.process import spare_collector
 from riverbridge.service.wiring import (
     kept,
     make_feeds,
+    make_outlets,
     make_routes,
+    make_slots,
     serve_metrics,
     source_name,
 )
@@ -99,11 +101,14 @@ class Bridge:
             crashed = crashed_before(connection, processes, 2 * settings.batch_size)
             if sinks is None:
                 sinks = {name: sink.open(name) for name, sink in settings.sinks.items()}
-            for name, sink in sinks.items():
-                self._outlets[name] = Outlet(name, sink, threads=settings.lanes + 2)
+            self._outlets = make_outlets(settings, sinks)
+            self._slots = make_slots(settings, self._outlets, self.client_id)
             self.routes = make_routes(settings, self._outlets, source_name(connection, settings))
             self.feeds = make_feeds(
-                settings, self.routes, lambda route: processes.first_start(connection, route)
+                settings,
+                self.routes,
+                lambda route: processes.first_start(connection, route),
+                self._slots,
             )
         return crashed
 
@@ -153,6 +158,7 @@ class Bridge:
                 grace=settings.grace,
             ),
             crashed=crashed,
+            slots=list(self._slots.values()),
         )
 
     def _make_leader(self) -> Leader:

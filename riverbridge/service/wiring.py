@@ -5,22 +5,29 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import cast
 
 from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 
 from riverbridge.bridge.envelope import Envelope
+from riverbridge.bridge.ledger import LedgerOutlet
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.route import Route, Unmatched
 from riverbridge.bridge.template import Template
 from riverbridge.engine.batch import Feed
+from riverbridge.engine.keeper import SILENCE
+from riverbridge.engine.slots import Slots
 from riverbridge.model.globs import to_like
 from riverbridge.model.replay import ReplayRoute
 from riverbridge.model.retry import ExponentialRetry, FixedRetry, RetryPolicy, RiverRetry
 from riverbridge.settings import Route as RouteSettings
 from riverbridge.settings import Settings, load
+from riverbridge.sinks.base import LedgerSink, Sink
 from riverbridge.store.database import Connection
+from riverbridge.store.jobs import JobTable
+from riverbridge.store.slots import SlotTable
 
 
 def read_settings() -> Settings:
@@ -58,12 +65,46 @@ def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) 
     return routes
 
 
+def make_outlets(settings: Settings, sinks: Mapping[str, Sink]) -> dict[str, Outlet]:
+    """The sinks in service, by name."""
+    threads = settings.lanes + 2
+    outlets: dict[str, Outlet] = {}
+    for name, sink in sinks.items():
+        if settings.sinks[name].ledger:
+            outlets[name] = LedgerOutlet(name, cast(LedgerSink, sink), threads=threads)
+        else:
+            outlets[name] = Outlet(name, sink, threads=threads)
+    return outlets
+
+
+def make_slots(
+    settings: Settings, outlets: Mapping[str, Outlet], client_id: str
+) -> dict[str, Slots]:
+    """The slots of the sinks that have some; as many as batches of a sink can be out."""
+    return {
+        name: Slots(
+            SlotTable(settings.db_schema, owner=client_id, sink=name),
+            JobTable(settings.db_schema, client_id),
+            outlet,
+            wanted=settings.lanes + 2,
+            silence=SILENCE,
+        )
+        for name, outlet in outlets.items()
+        if isinstance(outlet, LedgerOutlet)
+    }
+
+
 def make_feeds(
-    settings: Settings, routes: Mapping[str, Route], first_start: Callable[[str], datetime]
+    settings: Settings,
+    routes: Mapping[str, Route],
+    first_start: Callable[[str], datetime],
+    slots: Mapping[str, Slots],
 ) -> dict[str, list[Feed]]:
-    """What is claimed for each route: one feed per queue."""
+    """What is claimed for each route: one feed per queue. slots: by the names of sinks."""
     feeds: dict[str, list[Feed]] = {}
     for name, route in settings.routes.items():
+        # A route to a sink with slots has no other sink.
+        under = slots.get(route.sinks[0]) if route.sinks else None
         oldest = None
         if route.max_age is not None:
             oldest = first_start(name) - timedelta(seconds=route.max_age)
@@ -76,8 +117,9 @@ def make_feeds(
                 kinds=tuple(to_like(kind) for kind in route.kinds),
                 max_attempts=route.max_attempts,
                 delete_delivered=route.on_success == "delete",
-                claiming=route.claim,
+                claiming=route.claim if under is None else "lease",
                 oldest=oldest,
+                slots=under,
             )
             for queue in route.queues
         ]

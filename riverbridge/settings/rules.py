@@ -174,6 +174,41 @@ def _key_and_order(path: Path, route: Route, name: str, sink: SinkSettings) -> I
         )
 
 
+def _ledgers(checked: Checked) -> Iterator[Problem]:
+    """What a route cannot do beside asking its receiver what arrived."""
+    for name, route, sink, settings in checked.pairs():
+        if not settings.ledger:
+            continue
+        path, flag = ("routes", name), ("sinks", sink, "transactions")
+        why = f"does not go together with {variable(flag)}=true: "
+        if len(route.sinks) > 1:
+            yield Problem(
+                (*path, "sinks"),
+                f"{', '.join(route.sinks)}: {why}the answer of one sink does not tell what reached "
+                "the others; give each a queue of its own",
+                (flag,),
+            )
+        if route.ordered:
+            yield Problem(
+                (*path, "ordered"),
+                f"{why}jobs that are in doubt would be overtaken; set one of them to false",
+                (flag,),
+            )
+        if route.on_success == "delete":
+            yield Problem(
+                (*path, "on_success"),
+                f"delete {why}after a crash the row is what is settled; set ON_SUCCESS=complete",
+                (flag,),
+            )
+        if route.claim == "lock":
+            yield Problem(
+                (*path, "claim"),
+                f"lock {why}a crash gives locked rows to others before anybody has asked; set "
+                "CLAIM=lease or leave it out",
+                (flag,),
+            )
+
+
 def _sinks(checked: Checked) -> Iterator[Problem]:
     """What each kind of sink has to say of its settings."""
     for name, sink in checked.settings.sinks.items():
@@ -258,6 +293,7 @@ _RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
     _sinks_of_routes,
     _overlaps,
     _keys_and_order,
+    _ledgers,
     _sinks,
     _retries,
     _security,

@@ -155,7 +155,7 @@ class KafkaSink(KafkaSending):
         call = Call(len(messages), client.health, self._receipts)
         refused: dict[int, Outcome] = {}
         with client.in_use():
-            self._send(messages, client, call, deadline, refused)
+            self.send(messages, client, call, deadline, refused)
             until = min(deadline, time.monotonic() + _CLOSE) if self._closed else deadline
             client.wait(call, len(messages) - len(refused), until)
         answers = list(call.answers)
@@ -179,7 +179,7 @@ class KafkaSink(KafkaSending):
                 outcomes.append(refused[i])
             elif answer is None:
                 text = "no acknowledgement by the deadline"
-                outcomes.append(self._outcome(Meaning.SILENT, text, client))
+                outcomes.append(self.outcome(Meaning.SILENT, text, client))
             else:
                 meaning = classify(answer.code())
                 if meaning is Meaning.FATAL:
@@ -188,5 +188,5 @@ class KafkaSink(KafkaSending):
                 left = client.health.fatal is not None and meaning in _LEFT
                 if use is not _Use.ALONE and (left or answer.code() in JUDGED_BY_BATCH):
                     doubtful.append(i)
-                outcomes.append(self._failure(messages[i], answer, client))
+                outcomes.append(self.failure(messages[i], answer, client))
         return outcomes, doubtful

@@ -80,11 +80,15 @@ class KafkaSending:
         """A new producer."""
         return Client(properties, self._secrets, self._token_source)
 
+    def text_of(self, error: KafkaError) -> str:
+        """An error in words, without secrets."""
+        return scrub(f"{error.name()}: {error.str()}", self._secrets)
+
     def _siblings(self) -> Sequence[Client]:
         """The producers to the same brokers: what one is answered is good news for all."""
         raise NotImplementedError
 
-    def _send(
+    def send(
         self,
         messages: Sequence[Message],
         client: Client,
@@ -133,7 +137,7 @@ class KafkaSending:
         deadline: float,
         raised: Exception,
     ) -> Outcome | None:
-        """The second half of `_send`: the producer did not take `message`.
+        """The second half of `send`: the producer did not take `message`.
 
         A full queue is waited for. A topic that an earlier answer put out of use is asked for
         again. None once the message was taken, else its outcome.
@@ -143,7 +147,7 @@ class KafkaSending:
             if isinstance(raised, BufferError):
                 if not client.wait_for_room(deadline):
                     text = "the producer's queue stayed full until the deadline"
-                    return self._outcome(Meaning.UNSENT, text, client)
+                    return self.outcome(Meaning.UNSENT, text, client)
             elif not isinstance(raised, KafkaException):
                 return Permanent(scrub(f"Kafka cannot carry it: {raised}", self._secrets))
             else:
@@ -157,7 +161,7 @@ class KafkaSending:
                     if meaning is Meaning.FATAL:
                         client.condemn(text)
                         meaning = Meaning.UNSENT
-                    return self._outcome(meaning, text, client)
+                    return self.outcome(meaning, text, client)
                 refreshed = True
                 self._ask_again(client, message.destination, deadline)
             try:
@@ -186,7 +190,8 @@ class KafkaSending:
         with suppress(KafkaException):
             client.producer.list_topics(topic, timeout=left)
 
-    def _failure(self, message: Message, error: KafkaError, client: Client) -> Outcome:
+    def failure(self, message: Message, error: KafkaError, client: Client) -> Outcome:
+        """What `error`, given for one message, makes of its job."""
         code = error.code()
         meaning = classify(code)
         topic = message.destination
@@ -194,9 +199,10 @@ class KafkaSending:
             return Permanent(
                 too_large(message, self._max_bytes, f"topic {topic} refused it; ours is")
             )
-        return self._outcome(meaning, f"{error.name()}: {error.str()} (topic {topic})", client)
+        return self.outcome(meaning, f"{error.name()}: {error.str()} (topic {topic})", client)
 
-    def _outcome(self, meaning: Meaning, text: str, client: Client) -> Outcome:
+    def outcome(self, meaning: Meaning, text: str, client: Client) -> Outcome:
+        """The outcome of `meaning`, seen with what the brokers said lately."""
         health = client.health
         answered_at = max(c.health.answered_at for c in (client, *self._siblings()))
         answering = time.monotonic() - answered_at < self._delivery_timeout / 2
