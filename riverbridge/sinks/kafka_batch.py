@@ -128,8 +128,8 @@ class KafkaBatch:
             else:
                 self._outcomes[i] = self._sink.failure(self._messages[i], answer, self._client)
                 known = True
-        # A transaction may fail for the sequence numbers that a refused request has left, which ends
-        # with its abort; so one of which nothing is learned is tried again.
+        # A transaction may fail for the sequence numbers that a refused request has left, and its
+        # abort mends that; so one of which nothing is learned is tried again.
         self._fruitless = 0 if known or self._one_by_one != alone else self._fruitless + 1
         if (
             self._fruitless < _TRIES
