@@ -27,19 +27,12 @@ from riverbridge.engine.batch import LONG, Batch, Feed
 from riverbridge.engine.leases import LeaseBook
 from riverbridge.engine.pace import Pace
 from riverbridge.engine.settling import BACK, SAVEPOINT, Aside, by_halves, write_locked
-from riverbridge.engine.slots import Slot, SlotLost
+from riverbridge.engine.slots import Slot
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Cancelled, Delivered, Unreachable
 from riverbridge.model.settlement import LAST_ATTEMPT, Lease, Settlement, settlement
-from riverbridge.store.database import (
-    Connect,
-    Connection,
-    cut,
-    lost,
-    open_connection,
-    transaction,
-)
+from riverbridge.store.database import Connect, Connection, cut, lost, open_connection, transaction
 from riverbridge.store.jobs import JobTable
 
 log = logging.getLogger(__name__)
@@ -176,25 +169,14 @@ class Lane:
 
     def _cycle(self, connection: Connection, feed: Feed, room: int, stop: threading.Event) -> None:
         """One claim and what follows, under a slot where the feed has some."""
-        slots = feed.slots
-        if slots is None:
-            self._work(connection, feed, room, stop)
+        if feed.slots is None:
+            self._work(connection, feed, room, stop, None)
             return
-        slot = slots.take()
-        if slot is None:
-            self._claimed(full=True)  # another lane took the last one
-            return
-        try:
-            self._work(connection, feed, room, stop, slot)
-        except SlotLost as lost_slot:
-            log.warning("%s; its batch was not begun", lost_slot)
-            slots.lost(slot)
-        except BaseException:
-            if not slot.out:
-                slots.doubt(slot)
-            raise
-        if not slot.out:
-            slots.give_back(slot)
+        with feed.slots.for_a_turn() as slot:
+            if slot is None:
+                self._claimed(full=True)  # another lane took the last one: soon again
+            else:
+                self._work(connection, feed, room, stop, slot)
 
     def _work(
         self,
@@ -202,7 +184,7 @@ class Lane:
         feed: Feed,
         room: int,
         stop: threading.Event,
-        slot: Slot | None = None,
+        slot: Slot | None,
     ) -> None:
         pace = self._paces[feed]
         guarded = self._guarded.get(feed, 0) > 0

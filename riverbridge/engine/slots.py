@@ -13,7 +13,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import msgspec
@@ -123,6 +124,29 @@ class Slots:
         """A slot for a batch; end it by `give_back`, `doubt` or `lost`."""
         with self._changed:
             return msgspec.structs.replace(self._free.popleft(), out=False) if self._free else None
+
+    @contextmanager
+    def for_a_turn(self) -> Iterator[Slot | None]:
+        """A slot for one claim, if there is one; afterwards it is a lane's book's, or free again.
+
+        A claim under a slot that was lost is rolled back, and all is well: nothing was begun.
+        """
+        slot = self.take()
+        if slot is None:
+            yield None
+            return
+        try:
+            yield slot
+        except SlotLost as why:
+            log.warning("%s; its batch was not begun", why)
+            self.lost(slot)
+        except BaseException:
+            if not slot.out:
+                self.doubt(slot)
+            raise
+        else:
+            if not slot.out:
+                self.give_back(slot)
 
     def book(
         self, connection: Connection, slot: Slot, jobs: Sequence[ClaimedJob], *, alone: bool

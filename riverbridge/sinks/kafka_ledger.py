@@ -71,7 +71,7 @@ def _committed(
 ) -> list[TopicPartition]:
     while True:
         try:
-            return consumer.committed(places, timeout=_left(deadline))  # type: ignore[no-any-return]
+            return consumer.committed(places, timeout=_left(deadline))
         except KafkaException as error:
             if error.args[0].code() not in _MOVING or time.monotonic() + _PAUSE >= deadline:
                 raise

@@ -152,7 +152,8 @@ def committed(kafka: RealKafka, topic: str, partitions: int = 2) -> list[str]:
     )
     try:
         consumer.assign([TopicPartition(topic, place, 0) for place in range(partitions)])
-        found, ends, until = [], 0, soon()
+        found: list[str] = []
+        ends, until = 0, soon()
         while ends < partitions:
             assert time.monotonic() < until, f"{len(found)} records, and no end"
             for one in consumer.consume(1000, timeout=0.2):

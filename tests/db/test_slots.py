@@ -137,6 +137,11 @@ def found(connection: Rows) -> list[tuple[object, ...]]:
     ).fetchall()
 
 
+def after_keeping(process: Process) -> list[tuple[object, ...]]:
+    process.keep()
+    return found(process.connection)
+
+
 DONE, BACK = ("completed", 1, 0), ("available", 0, 0)
 
 
@@ -168,7 +173,7 @@ def test_a_dead_processs_batch_is_settled_as_its_receiver_says(
         assert one.jobs.orphans(connection, owners=["one"], **queues) == []  # type: ignore[arg-type]
     receiver.answer = answer
     dies(one)
-    eventually(lambda: (other.keep(), found(connection) == left)[1])
+    eventually(lambda: after_keeping(other) == left)
     assert ("has forgotten" in caplog.text) == (answer.number == 7)
     # The other process has one already: this one is nobody's, for whoever starts next.
     owners = connection.execute("SELECT owner FROM riverbridge_slot ORDER BY owner").fetchall()
@@ -182,7 +187,7 @@ def test_a_job_that_was_taken_alone_and_did_not_arrive_is_charged(
     insert(one.connection, 1)
     one.send(one.ready(), alone=True)
     dies(one)
-    eventually(lambda: (other.keep(), found(one.connection) == [("retryable", 1, 1)])[1])
+    eventually(lambda: after_keeping(other) == [("retryable", 1, 1)])
 
 
 def test_a_slot_that_was_taken_over_books_nothing(process: Callable[[str], Process]) -> None:
