@@ -13,11 +13,11 @@ thread of its own; it knows takers and outcomes, not sinks.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Event
 
 import msgspec
 import psycopg
@@ -97,7 +97,7 @@ class Lane:
         """Whether jobs are still served one at a time, because a process died here."""
         return any(left > 0 for left in self._guarded.values())
 
-    def run(self, stop: threading.Event, grace: float = 25.0) -> None:
+    def run(self, stop: Event, grace: float = 25.0) -> None:
         """Serve until `stop`, then settle what is out, until `grace` seconds after it."""
         while not stop.is_set():
             connection = open_connection(self._connect, stop)
@@ -125,7 +125,7 @@ class Lane:
             log.error("Postgres does not answer this lane; its connection is cut")
             cut(connection)
 
-    def _serve(self, connection: Connection, stop: threading.Event) -> None:
+    def _serve(self, connection: Connection, stop: Event) -> None:
         while not stop.is_set():
             self.progress = time.monotonic()
             self._leases.settle_answered(connection)
@@ -167,7 +167,7 @@ class Lane:
             if handed_back:
                 log.warning("handed %d unanswered jobs back at the end of the grace", handed_back)
 
-    def _cycle(self, connection: Connection, feed: Feed, room: int, stop: threading.Event) -> None:
+    def _cycle(self, connection: Connection, feed: Feed, room: int, stop: Event) -> None:
         """One claim and what follows, under a slot where the feed has some."""
         if feed.slots is None:
             self._work(connection, feed, room, stop, None)
@@ -179,13 +179,9 @@ class Lane:
                 self._work(connection, feed, room, stop, slot)
 
     def _work(
-        self,
-        connection: Connection,
-        feed: Feed,
-        room: int,
-        stop: threading.Event,
-        slot: Slot | None,
+        self, connection: Connection, feed: Feed, most: int, stop: Event, slot: Slot | None
     ) -> None:
+        """Claim up to `most` jobs, and see to them."""
         pace = self._paces[feed]
         guarded = self._guarded.get(feed, 0) > 0
         alone = guarded and self._limits.alone
@@ -194,7 +190,7 @@ class Lane:
         try:
             hold = self._limits.hold
             with transaction(connection, idle=hold + 4, total=hold + 9):
-                jobs = self._claim(connection, feed, 1 if alone else min(pace.limit, room))
+                jobs = self._claim(connection, feed, 1 if alone else min(pace.limit, most))
                 if not jobs:
                     self._guarded[feed] = 0
                     return
@@ -204,9 +200,8 @@ class Lane:
                     out.append(slow)
                     leases = self._lease(connection, feed, to_lease)
                     _withhold(slow, leases)
-                    slow.slot = slot
                     if feed.slots is not None and slot is not None:
-                        feed.slots.book(connection, slot, to_lease, alone=alone)
+                        feed.slots.book(connection, slot, slow, alone=alone)
                 if to_hold:
                     quick = self._hand_out(feed, to_hold)
                     out.append(quick)
@@ -230,11 +225,14 @@ class Lane:
         if guarded:
             self._guarded[feed] -= len(jobs)
         if alone:
-            # If the process dies now, this job is the one that is charged.
-            until = time.monotonic() + self._limits.deadline
-            while not (slow.wait(0.1) or stop.is_set() or time.monotonic() > until):
-                pass
-            self._leases.settle_answered(connection)
+            self._wait_alone(connection, slow, stop)
+
+    def _wait_alone(self, connection: Connection, batch: Batch, stop: Event) -> None:
+        """If the process dies now, the job of `batch` is the one that is charged."""
+        until = time.monotonic() + self._limits.deadline
+        while not (batch.wait(0.1) or stop.is_set() or time.monotonic() > until):
+            pass
+        self._leases.settle_answered(connection)
 
     def _hold(self, connection: Connection, feed: Feed, batch: Batch, began: float) -> list[Lease]:
         """Hand over under the row locks; what is answered in time is settled, the rest leased."""

@@ -20,10 +20,9 @@ from typing import Protocol
 import msgspec
 
 from riverbridge import telemetry
-from riverbridge.engine.batch import Feed
+from riverbridge.engine.batch import Batch, Feed
 from riverbridge.engine.settling import by_halves
 from riverbridge.model.evidence import Evidence
-from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import (
     Cancelled,
     Delivered,
@@ -148,9 +147,7 @@ class Slots:
             if not slot.out:
                 self.give_back(slot)
 
-    def book(
-        self, connection: Connection, slot: Slot, jobs: Sequence[ClaimedJob], *, alone: bool
-    ) -> None:
+    def book(self, connection: Connection, slot: Slot, batch: Batch, *, alone: bool) -> None:
         """Write the batch down in the transaction that leases its jobs. Raises SlotLost."""
         slot.number += 1
         if not self._table.book(
@@ -158,10 +155,11 @@ class Slots:
             slot.id,
             number=slot.number,
             known=slot.known,
-            jobs=[job.id for job in jobs],
+            jobs=[job.id for job in batch.jobs],
             alone=alone,
         ):
             raise SlotLost(f"sink {self.sink}: the slot {slot.id} was taken over")
+        batch.slot = slot
 
     def give_back(self, slot: Slot, *, arrived: bool = False) -> None:
         """Its batch is settled, or none went out. arrived: some of it was delivered."""

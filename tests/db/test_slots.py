@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 import pytest
 
-from riverbridge.engine.batch import Feed
+from riverbridge.engine.batch import Batch, Feed
 from riverbridge.engine.slots import Slot, SlotLost, Slots
 from riverbridge.model.evidence import Evidence
 from riverbridge.model.job import ClaimedJob
@@ -83,7 +83,7 @@ class Process:
                 floors=[EVERYTHING] * 4, aside=[], limit=100, byte_budget=1 << 20,
             )  # fmt: skip
             self.jobs.lease(self.connection, jobs)
-            self.slots.book(self.connection, slot, jobs, alone=alone)
+            self.slots.book(self.connection, slot, Batch(jobs, 0.0), alone=alone)
         return jobs
 
 
