@@ -2,7 +2,7 @@
 # ARGS goes to the command: make demo ARGS=--help
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-soak test-fanout test-order unit check bench bench-peers docs test-postgres-matrix interop \
+.PHONY: help demo test test-slow test-soak test-fanout test-order test-exactly unit check bench bench-peers docs test-postgres-matrix interop \
 	test-riverui test-deploy test-image lock format clean
 
 # Called with the least minor version: p is a Python of it, or empty. pyenv's need not be chosen.
@@ -77,6 +77,9 @@ test-fanout: $(DEV) ## 2,000 jobs a second to three sinks, one of which fails: o
 
 test-order: $(DEV) ## The order of keys, for 50,000 jobs with few keys and with many, through kills and freezes
 	RIVERBRIDGE_REQUIRE=postgres $(BIN)/python -m pytest -s -m slow tests/chaos/test_order.py $(ARGS)
+
+test-exactly: $(DEV) ## Fifty thousand jobs to Kafka in transactions, while replicas are killed and frozen
+	RIVERBRIDGE_REQUIRE=postgres,real_kafka $(BIN)/python -m pytest -s -m slow tests/chaos/test_exactly.py $(ARGS)
 
 test-postgres-matrix: $(MATRIX) ## The Postgres tests on 15, 16, 17 and 18
 	RIVERBRIDGE_TEST_PG_EVERYWHERE=1 RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest \

@@ -64,6 +64,11 @@ rescued = meter.create_counter(
     unit="{job}",
     description="Leases of dead processes taken back.",
 )
+reconciled = meter.create_counter(
+    "riverbridge.reconciled",
+    unit="{job}",
+    description="Jobs in doubt of which the sink's receiver was asked, by sink and answer.",
+)
 unsettleable = meter.create_counter(
     "riverbridge.unsettleable",
     unit="{job}",

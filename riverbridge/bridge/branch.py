@@ -77,7 +77,8 @@ class Branch:
                 outcomes = [answers[place] for place in places]
             done([self._named(outcome) for outcome in outcomes])
 
-        self.outlet.submit(messages, batch.deadline, answered)
+        deliver = self.outlet.under(batch.slot, sent)
+        self.outlet.submit(messages, batch.deadline, answered, deliver)
 
     def _named(self, outcome: Outcome) -> Outcome:
         """Errors say which sink they came from."""

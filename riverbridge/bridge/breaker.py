@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from riverbridge import telemetry
-from riverbridge.model.outcome import Misconfigured, Outcome, Unreachable
+from riverbridge.model.outcome import InDoubt, Misconfigured, Outcome, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,9 @@ class Breaker:
     def heard(self, outcomes: Iterable[Outcome]) -> None:
         """Learn from what became of a batch; an empty one tells nothing: the probe is due."""
         answered = False
-        fault: Unreachable | Misconfigured | None = None
+        fault: Unreachable | Misconfigured | InDoubt | None = None
         for outcome in outcomes:
-            if isinstance(outcome, Unreachable | Misconfigured):
+            if isinstance(outcome, Unreachable | Misconfigured | InDoubt):
                 fault = outcome
             else:
                 answered = True
@@ -87,7 +87,7 @@ class Breaker:
             elif not answered:
                 self._probe_at = self._clock()
 
-    def _open(self, fault: Unreachable | Misconfigured, *, again: bool) -> None:
+    def _open(self, fault: Unreachable | Misconfigured | InDoubt, *, again: bool) -> None:
         first, longest = (
             MISCONFIGURED_REST if isinstance(fault, Misconfigured) else UNREACHABLE_REST
         )

@@ -10,10 +10,13 @@ from queue import SimpleQueue
 
 from riverbridge import telemetry
 from riverbridge.bridge.breaker import Breaker
+from riverbridge.engine.slots import Slot
 from riverbridge.model.outcome import Outcome, Retry
 from riverbridge.sinks.base import Message, Sink
 
 log = logging.getLogger(__name__)
+
+Deliver = Callable[[Sequence[Message], float], Sequence[Outcome]]
 
 
 class Outlet:
@@ -50,8 +53,12 @@ class Outlet:
         render: Callable[[], Sequence[Message]],
         deadline: float,
         done: Callable[[Sequence[Outcome]], None],
+        deliver: Deliver | None = None,
     ) -> None:
-        """Render and deliver in a thread; `done` gets an outcome for each message."""
+        """Render and deliver in a thread; `done` gets an outcome for each message.
+
+        deliver: called in place of the sink's own.
+        """
         with self._lock:
             self._free -= 1
             if self._free == 0:
@@ -62,7 +69,11 @@ class Outlet:
                 name = f"sink-{self.name}-{self._started}"
                 threading.Thread(target=self._serve, name=name, daemon=True).start()
         self.breaker.probing()
-        self._calls.put(lambda: self._deliver(render, deadline, done))
+        self._calls.put(lambda: self._deliver(render, deadline, done, deliver))
+
+    def under(self, slot: Slot | None, places: Sequence[int]) -> Deliver | None:
+        """How a batch that holds `slot` is delivered; None for the sink's own way."""
+        return None
 
     def close(self) -> None:
         """Close the sink; unsent messages are dropped, threads that are out are not waited for."""
@@ -82,11 +93,13 @@ class Outlet:
         render: Callable[[], Sequence[Message]],
         deadline: float,
         done: Callable[[Sequence[Outcome]], None],
+        deliver: Deliver | None,
     ) -> None:
         outcomes: Sequence[Outcome] = ()
         try:
             messages = render()
-            outcomes = self._send(messages, deadline) if messages else ()
+            if messages:
+                outcomes = self._send(messages, deadline, deliver or self._sink.deliver)
         finally:
             with self._lock:
                 self._free += 1
@@ -101,9 +114,11 @@ class Outlet:
         for kind, count in counts.items():
             telemetry.sent.add(count, {"sink": self.name, "outcome": kind})
 
-    def _send(self, messages: Sequence[Message], deadline: float) -> Sequence[Outcome]:
+    def _send(
+        self, messages: Sequence[Message], deadline: float, deliver: Deliver
+    ) -> Sequence[Outcome]:
         try:
-            outcomes = self._sink.deliver(messages, deadline)
+            outcomes = deliver(messages, deadline)
         except Exception as error:
             # A sink that raises is broken; its jobs keep their attempts' meaning all the same.
             log.exception("sink %s raised instead of answering", self.name)

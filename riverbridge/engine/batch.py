@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from riverbridge.engine.sieve import Sieve
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Outcome
 from riverbridge.model.retry import RetryPolicy
 from riverbridge.model.settlement import Settlement, settlement
+
+if TYPE_CHECKING:
+    from riverbridge.engine.slots import Slot, Slots
 
 Claiming = Literal["auto", "lock", "lease"]
 """How jobs are held while they are out. `lock`: under the row lock, becoming leases after `hold`.
@@ -54,6 +57,9 @@ class Batch:
         one."""
         self.handed_over: set[int] = set()
         """Ids of jobs whose functions may have settled their leases themselves."""
+        self.slot: Slot | None = None
+        """Under which the batch goes out, where its sink can be asked later what arrived. What is
+        not known then is left `running`."""
         self.long = False
         """A taker sets this before it answers for a job that took longer than `LONG`."""
         self.states: dict[int, JobState] = {}
@@ -183,6 +189,7 @@ class Feed:
     process: that one is claimed again, and its metadata says so under `LOST`.
     sieve: where the taker does not take all that matches; what it leaves is not written.
     terms: retry policy and max_attempts of one job, where they are not the same for all.
+    slots: batches go out under a slot of these, leased from the start.
     next_retry: seconds until the next attempt of a job that was lost with its process, where
     `retry` does not know what its kind wants.
     key_of: the jobs of a key are delivered in the order of their ids; raises TemplateError. share:
@@ -208,6 +215,13 @@ class Feed:
     key_of: Callable[[ClaimedJob], str] | None = None
     share: int = 0
     hold_back_for: float | None = None
+    slots: Slots | None = None
+
+    def room(self) -> int:
+        """How many jobs may be claimed now."""
+        if self.slots is not None and not self.slots.free:
+            return 0
+        return self.taker.room()
 
     def settlement(self, job: ClaimedJob, outcome: Outcome) -> Settlement | None:
         """The row `outcome` leaves, or None where the job is released as it was."""

@@ -20,6 +20,7 @@ from riverbridge.engine.listener import Control, Listener
 from riverbridge.engine.ordered import Ordered
 from riverbridge.engine.pace import Pace
 from riverbridge.engine.settling import Aside
+from riverbridge.engine.slots import Slots
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob
@@ -77,9 +78,10 @@ class Crew:
         manning: Manning,
         crashed: Sequence[str] = (),
         exclusive: bool = True,
+        slots: Sequence[Slots] = (),
     ) -> None:
         """watches: so many lanes for these feeds each. crashed: records of dead processes.
-        exclusive: nobody else works these queues.
+        exclusive: nobody else works these queues. slots: those of the feeds.
         """
         self._connect = connect
         self._schema = schema
@@ -102,7 +104,9 @@ class Crew:
             guard_over=lambda: not any(lane.guarding for lane in self._lanes),
             held=lambda: set[int]().union(*(lane.leased() for lane in self._lanes)),
             exclusive=exclusive,
+            slots=slots,
         )
+        self._slots = list(slots)
         self._listener: Listener | None = None
         self._lanes_stop, self._rest_stop = threading.Event(), threading.Event()
         self._lane_threads = Supervisor(self._lanes_stop)
@@ -128,6 +132,8 @@ class Crew:
         """Record this process, waiting for the database until `stop`; then start all threads."""
         self._keeper.sign_on(stop)
         self._rest_threads.start("keeper", self._keeper.run)
+        for slots in self._slots:
+            self._rest_threads.start(f"slots-{slots.sink}", slots.run)
         if self._listener is not None:
             self._rest_threads.start("listener", self._listener.run)
         for number, lane in enumerate(self._lanes, 1):

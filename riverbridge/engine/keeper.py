@@ -16,6 +16,7 @@ from riverbridge.engine.batch import LOST, Feed
 from riverbridge.engine.followed import Followed
 from riverbridge.engine.settling import Aside, by_halves
 from riverbridge.engine.sieve import Sieve
+from riverbridge.engine.slots import Slots
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Cancelled, Outcome, Retry
@@ -59,6 +60,10 @@ ALARM = 60.0
 """Seconds between two log lines about the same queue's unmatched jobs."""
 
 
+Step = Callable[[Connection], Callable[[], None] | None]
+"""What is done in one transaction; it may return what is to be done after the commit."""
+
+
 class Keeper:
     """One thread, one connection; runs each step at its own interval and survives its failures."""
 
@@ -76,13 +81,15 @@ class Keeper:
         guard_over: Callable[[], bool] = lambda: True,
         held: Callable[[], Collection[int]] = tuple,
         exclusive: bool = True,
+        slots: Sequence[Slots] = (),
     ) -> None:
         """crashed: records found at the start, forgotten once `guard_over` says that the lanes have
         got past what may have killed them. held: the leases that the lanes know of; others of this
         process that are `STRAY` seconds old are lost to it. exclusive: other clients of River have
-        no business in these queues, and are reported.
+        no business in these queues, and are reported. slots: kept too.
         """
         self._connect = connect
+        self._slots = list(slots)
         self._jobs = jobs
         self._processes = processes
         self._queues = queues
@@ -105,6 +112,8 @@ class Keeper:
         """Look after these feeds from now on. Any thread may call."""
         self._feeds = list(feeds)
         self._names = sorted({feed.queue for feed in feeds})
+        for slots in self._slots:
+            slots.serve(feeds)
 
     def follow(self, followed: Followed) -> None:
         """Look for the queues that are served once they have jobs. Call before `run`."""
@@ -112,7 +121,7 @@ class Keeper:
 
     def run(self, stop: threading.Event) -> None:
         """Run the steps until `stop`; then, on a clean end, remove this process's record."""
-        steps: list[tuple[float, str, Callable[[Connection], None]]] = [
+        steps: list[tuple[float, str, Step]] = [
             (BEAT, "beat", self._beat),
             (RESCUE, "rescue", self._rescue),
             (BEAT, "read pauses", self._read_pauses),
@@ -121,6 +130,7 @@ class Keeper:
             (10.0, "recover own leases", self._recover_own),
             (5.0, "forget", self._forget),
         ]
+        steps += [(RESCUE / 2, f"keep slots of {s.sink}", s.keep) for s in self._slots]
         if self._exclusive:
             steps.append((30.0, "look for strangers", self._look_for_strangers))
         if self._followed is not None:
@@ -182,10 +192,12 @@ class Keeper:
             if me not in removed:
                 log.warning("jobs of this process are still out; others will take them back")
 
-    def _do(self, connection: Connection, name: str, step: Callable[[Connection], None]) -> None:
+    def _do(self, connection: Connection, name: str, step: Step) -> None:
         try:
             with transaction(connection, idle=10.0, total=30.0, statement=STATEMENT):
-                step(connection)
+                committed = step(connection)
+            if committed is not None:
+                committed()
         except psycopg.Error as error:
             log.warning("upkeep step failed, will be repeated (%s): %s", name, str(error).strip())
 

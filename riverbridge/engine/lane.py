@@ -13,43 +13,33 @@ thread of its own; it knows takers and outcomes, not sinks.
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Event
 
-import msgspec
 import psycopg
 
 from riverbridge import telemetry
-from riverbridge.engine.batch import LONG, Batch, Feed
+from riverbridge.engine.batch import Batch, Feed
 from riverbridge.engine.claims import ByPriority
 from riverbridge.engine.leases import LeaseBook
 from riverbridge.engine.ordered import Ordered
 from riverbridge.engine.pace import Pace
-from riverbridge.engine.settling import BACK, SAVEPOINT, Aside, by_halves, write_locked
+from riverbridge.engine.settler import Settler
+from riverbridge.engine.settling import Aside
+from riverbridge.engine.slots import Slot
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob, JobState
-from riverbridge.model.outcome import Cancelled, Delivered, Unreachable, Withheld
-from riverbridge.model.settlement import LAST_ATTEMPT, Lease, Settlement
-from riverbridge.store.database import (
-    Connect,
-    Connection,
-    cut,
-    lost,
-    open_connection,
-    transaction,
-)
+from riverbridge.model.outcome import Cancelled, Delivered, Unreachable
+from riverbridge.model.settlement import LAST_ATTEMPT, Lease
+from riverbridge.store.database import Connect, Connection, cut, lost, open_connection, transaction
 from riverbridge.store.jobs import JobTable
 
 log = logging.getLogger(__name__)
 
 FAULT_REST = 0.2
 """Seconds before a lane starts over after a fault."""
-
-RELEASED_REST = 0.25
-"""Seconds a feed is left alone after its taker handed jobs back as they were."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +80,7 @@ class Lane:
         self._aside = aside
         self._limits = limits
         self._byte_budget = byte_budget
+        self._settler = Settler(table, waker, paces, aside)
         self._leases = LeaseBook(table, aside, self._settled)
         self._guarded = dict.fromkeys(paces, limits.guarded)
         self._turn: Feed | None = None
@@ -108,7 +99,7 @@ class Lane:
         """Whether jobs are still served one at a time, because a process died here."""
         return any(left > 0 for left in self._guarded.values())
 
-    def run(self, stop: threading.Event, grace: float = 25.0) -> None:
+    def run(self, stop: Event, grace: float = 25.0) -> None:
         """Serve until `stop`, then settle what is out, until `grace` seconds after it."""
         while not stop.is_set():
             connection = open_connection(self._connect, stop)
@@ -136,7 +127,7 @@ class Lane:
             log.error("Postgres does not answer this lane; its connection is cut")
             cut(connection)
 
-    def _serve(self, connection: Connection, stop: threading.Event) -> None:
+    def _serve(self, connection: Connection, stop: Event) -> None:
         while not stop.is_set():
             self.progress = time.monotonic()
             self._leases.settle_answered(connection)
@@ -187,8 +178,21 @@ class Lane:
             if handed_back:
                 log.warning("handed %d unanswered jobs back at the end of the grace", handed_back)
 
-    def _cycle(self, connection: Connection, feed: Feed, room: int, stop: threading.Event) -> None:
-        """One claim and what follows."""
+    def _cycle(self, connection: Connection, feed: Feed, room: int, stop: Event) -> None:
+        """One claim and what follows, under a slot where the feed has some."""
+        if feed.slots is None:
+            self._work(connection, feed, room, stop, None)
+            return
+        with feed.slots.for_a_turn() as slot:
+            if slot is None:
+                self._claimed(full=True)  # another lane took the last one: soon again
+            else:
+                self._work(connection, feed, room, stop, slot)
+
+    def _work(
+        self, connection: Connection, feed: Feed, most: int, stop: Event, slot: Slot | None
+    ) -> None:
+        """Claim up to `most` jobs, and see to them."""
         pace, order = self._paces[feed], self._orders.get(feed)
         guarded = self._guarded.get(feed, 0) > 0
         alone = guarded and self._limits.alone
@@ -196,15 +200,17 @@ class Lane:
         out: list[Batch] = []
         try:
             with transaction(connection, idle=hold + 4, total=hold + 9):
-                jobs = self._claim(connection, feed, 1 if alone else min(pace.limit, room))
+                jobs = self._claim(connection, feed, 1 if alone else min(pace.limit, most))
                 if not jobs:
                     return
                 to_lease, to_hold = (jobs, ()) if guarded else pace.slowness.split(jobs)
                 if to_lease:
                     slow = self._hand_out(feed, to_lease)
                     out.append(slow)
-                    leases = self._lease(connection, feed, to_lease)
+                    leases = self._settler.lease(connection, feed, to_lease)
                     _withhold(slow, leases)
+                    if feed.slots is not None and slot is not None:
+                        feed.slots.book(connection, slot, slow, alone=alone)
                 if to_hold:
                     quick = self._hand_out(feed, to_hold)
                     out.append(quick)
@@ -230,11 +236,14 @@ class Lane:
         if guarded:
             self._guarded[feed] -= len(jobs)
         if alone:
-            # If the process dies now, this job is the one that is charged.
-            until = time.monotonic() + self._limits.deadline
-            while not (slow.wait(0.1) or stop.is_set() or time.monotonic() > until):
-                pass
-            self._leases.settle_answered(connection)
+            self._wait_alone(connection, slow, stop)
+
+    def _wait_alone(self, connection: Connection, batch: Batch, stop: Event) -> None:
+        """If the process dies now, the job of `batch` is the one that is charged."""
+        until = time.monotonic() + self._limits.deadline
+        while not (batch.wait(0.1) or stop.is_set() or time.monotonic() > until):
+            pass
+        self._leases.settle_answered(connection)
 
     def _hold(self, connection: Connection, feed: Feed, batch: Batch, began: float) -> list[Lease]:
         """Hand over under the row locks; what is answered in time is settled, the rest leased."""
@@ -244,11 +253,11 @@ class Lane:
         else:
             feed.taker.take(batch)
         self._handed(feed, len(batch.jobs))
-        ahead = self._settle_ahead(connection, feed, batch)
+        ahead = self._settler.ahead(connection, feed, batch)
         if not batch.wait(self._limits.hold - (time.monotonic() - began)) and batch.on_late:
             batch.on_late()
         telemetry.deliver_seconds.record(time.monotonic() - claimed, {"route": feed.name})
-        late = self._settle(connection, feed, batch, ahead=ahead)
+        late = self._settler.settle(connection, feed, batch, ahead=ahead)
         self._paces[feed].slowness.held(
             (job.kind for job in batch.jobs), (lease.job.kind for lease in late)
         )
@@ -290,75 +299,6 @@ class Lane:
                 )
         return batch
 
-    def _settle_ahead(self, connection: Connection, feed: Feed, batch: Batch) -> bool:
-        """Write all rows as delivered while they are out; returns whether that stands.
-
-        So Postgres and the delivery work at the same time. Nothing is committed before every
-        outcome is known, and any other outcome takes it back, as does a job that took long: it is
-        only tried while the feed's last batch was delivered whole.
-        """
-        connection.execute(SAVEPOINT)
-        if not self._paces[feed].trusted:
-            return False
-        ids = [job.id for job in batch.jobs]
-        try:
-            if write_locked(connection, self._table, feed, ids, {}) == len(ids):
-                return True
-        except psycopg.Error:
-            if lost(connection):
-                raise
-        connection.execute(BACK)
-        return False
-
-    def _settle(
-        self, connection: Connection, feed: Feed, batch: Batch, *, ahead: bool
-    ) -> list[Lease]:
-        """Write what is answered and lease the rest, in the claiming transaction.
-
-        ahead: all rows are written as delivered already.
-        """
-        began = time.monotonic()
-        outcomes = batch.outcomes()
-        answered = batch.answered_at() if feed.timely else [began] * len(outcomes)
-        whole = not batch.long and all(isinstance(outcome, Delivered) for outcome in outcomes)
-        self._paces[feed].trusted = whole
-        if ahead and whole:
-            labels = {"route": feed.name, "outcome": Delivered.__name__.lower()}
-            telemetry.outcomes.add(len(outcomes), labels)
-            return []
-        if ahead:
-            connection.execute(BACK)
-        rows: list[int | Settlement] = []
-        late: list[ClaimedJob] = []
-        released = 0
-        for job, outcome, at in zip(batch.jobs, outcomes, answered, strict=True):
-            if outcome is None:
-                late.append(job)
-                continue
-            if isinstance(outcome, Delivered) and began - at <= LONG:
-                rows.append(job.id)
-                continue
-            row = feed.settlement(job, outcome)
-            if row is None:
-                released += not isinstance(outcome, Withheld)
-            else:
-                rows.append(msgspec.structs.replace(row, age=max(0.0, began - at)))
-        failed = by_halves(
-            connection,
-            rows,
-            lambda some: write_locked(connection, self._table, feed, some, batch.states),
-            under_savepoint=True,
-        )
-        for unwritten, reason in failed:
-            id_ = unwritten if isinstance(unwritten, int) else unwritten.id
-            self._aside.add(id_, feed, reason)
-        if released:
-            self._waker.defer(feed, RELEASED_REST)
-        for kind, count in Counter(type(o) for o in outcomes if o is not None).items():
-            telemetry.outcomes.add(count, {"route": feed.name, "outcome": kind.__name__.lower()})
-        telemetry.settle_seconds.record(time.monotonic() - began, {"route": feed.name})
-        return self._lease(connection, feed, late)
-
     def _tell(self, feed: Feed, batch: Batch, leases: Sequence[Lease]) -> None:
         """Say what the claim's own transaction settled: all that is answered and not leased."""
         left = {lease.job.id for lease in leases}.union(self._aside.ids())
@@ -375,20 +315,6 @@ class Lane:
             if state is not None:  # else it was released
                 told.append((job, outcome, state))
         batch.on_settled(told)
-
-    def _lease(self, connection: Connection, feed: Feed, jobs: Sequence[ClaimedJob]) -> list[Lease]:
-        """Turn locked rows into leases; those that cannot be written are set aside."""
-        leases: dict[int, Lease] = {}
-
-        def write(some: Sequence[ClaimedJob]) -> int:
-            written = self._table.lease(connection, some)
-            leases.update((lease.job.id, lease) for lease in written)
-            return len(written)
-
-        for job, reason in by_halves(connection, jobs, write):
-            leases.pop(job.id, None)
-            self._aside.add(job.id, feed, reason)
-        return list(leases.values())
 
 
 def _withhold(batch: Batch, leases: Sequence[Lease]) -> None:

@@ -13,7 +13,7 @@ from riverbridge.engine.batch import Batch, Feed
 from riverbridge.engine.pace import Slowness
 from riverbridge.engine.settling import Aside, by_halves, write_leased
 from riverbridge.model.job import JobState
-from riverbridge.model.outcome import Outcome, Unreachable
+from riverbridge.model.outcome import Delivered, InDoubt, Outcome, Unreachable
 from riverbridge.model.settlement import Lease, Settlement, released
 from riverbridge.store.database import Connection, transaction
 from riverbridge.store.jobs import JobTable
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 UNTAKEN = "the row did not take the update (a trigger?)"
 
 NO_ANSWER = Unreachable("the taker gave no answer by its deadline")
+IN_DOUBT = InDoubt(NO_ANSWER.error)
 
 
 class _Out(msgspec.Struct):
@@ -34,6 +35,23 @@ class _Out(msgspec.Struct):
     began: float
     seconds: dict[str, float] = {}
     """How long the last answered job of each kind took."""
+
+
+def _no_answer(out: _Out) -> Outcome:
+    """A sink that can be asked later may still get it there; nobody else's work is half done."""
+    return NO_ANSWER if out.batch.slot is None else IN_DOUBT
+
+
+def _end_slot(out: _Out) -> None:
+    """All is settled that can be: the slot of the batch is free, or its sink is to be asked."""
+    slots, slot = out.feed.slots, out.batch.slot
+    if slots is None or slot is None:
+        return
+    outcomes = out.batch.outcomes()
+    if any(outcome is None or isinstance(outcome, InDoubt) for outcome in outcomes):
+        slots.doubt(slot)
+    else:
+        slots.give_back(slot, arrived=any(isinstance(o, Delivered) for o in outcomes))
 
 
 class LeaseBook:
@@ -58,6 +76,8 @@ class LeaseBook:
             return
         places = {job.id: place for place, job in enumerate(batch.jobs)}
         leased = {places[lease.job.id]: lease for lease in leases}
+        if batch.slot is not None:
+            batch.slot.out = True
         self._out.append(_Out(feed, batch, leased, slowness, time.monotonic()))
         telemetry.leased.add(len(leases), {"route": feed.name})
 
@@ -70,9 +90,10 @@ class LeaseBook:
             if overdue:
                 out.batch.abandon()
                 log.warning(
-                    "route %s: %d jobs were not answered by their deadline and are handed back",
+                    "route %s: %d jobs were not answered by their deadline and are %s",
                     out.feed.name,
                     len(out.leases),
+                    "handed back" if out.batch.slot is None else "in doubt: the sink is asked",
                 )
             elif out.batch.unanswered == len(out.leases):
                 continue
@@ -81,7 +102,7 @@ class LeaseBook:
             for place in out.leases:
                 outcome = outcomes[place]
                 if outcome is None and overdue:
-                    outcome = NO_ANSWER
+                    outcome = _no_answer(out)
                 if outcome is not None:
                     ready.append((place, outcome))
             if ready:
@@ -91,6 +112,7 @@ class LeaseBook:
                     out.seconds[out.leases.pop(place).job.kind] = seconds
             if not out.leases:
                 self._out.remove(out)
+                _end_slot(out)
                 if out.slowness is not None:
                     out.slowness.leased(out.seconds)
 
@@ -107,7 +129,7 @@ class LeaseBook:
             out.batch.abandon()
             outcomes = out.batch.outcomes()
             # What was answered since the last look is settled, not handed back.
-            ready = [(place, outcomes[place] or NO_ANSWER) for place in out.leases]
+            ready = [(place, outcomes[place] or _no_answer(out)) for place in out.leases]
             self._settle(connection, out, ready)
             count += sum(outcome is NO_ANSWER for _, outcome in ready)
         self._out.clear()
@@ -122,12 +144,16 @@ class LeaseBook:
         feed = out.feed
         rows: list[tuple[Lease, Settlement]] = []
         for place, outcome in ready:
+            if isinstance(outcome, InDoubt):
+                continue
             lease = out.leases[place]
             row = feed.settlement(lease.job, outcome)
             rows.append((lease, row if row is not None else released(lease.job)))
             telemetry.outcomes.add(
                 1, {"route": feed.name, "outcome": type(outcome).__name__.lower()}
             )
+        if not rows:
+            return
         handed_over = out.batch.handed_over
         # What a function settled itself is completed, whatever became of the function then.
         states = dict.fromkeys(handed_over, JobState.COMPLETED)

@@ -101,7 +101,7 @@ class Waker:
                 )
                 start = NEVER if turn is None else turn.start()
                 if turn is not None and start <= now:
-                    room = turn.feed.taker.room() - turn.claimed
+                    room = turn.feed.room() - turn.claimed
                     if room > 0:
                         turn.claiming = True
                         turn.due = NEVER

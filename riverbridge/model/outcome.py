@@ -114,6 +114,16 @@ class Interrupted:
     metadata: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """It may have arrived, and the sink can be asked later. Row: stays `running` until it was.
+
+    Only for a batch that holds a slot of the sink's (`riverbridge.engine.slots`).
+    """
+
+    error: str
+
+
 Outcome = (
     Delivered
     | Completed
@@ -126,4 +136,5 @@ Outcome = (
     | Snoozed
     | Parked
     | Interrupted
+    | InDoubt
 )

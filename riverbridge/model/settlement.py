@@ -13,6 +13,7 @@ from riverbridge.model.outcome import (
     Cancelled,
     Completed,
     Delivered,
+    InDoubt,
     Interrupted,
     Misconfigured,
     Outcome,
@@ -63,7 +64,7 @@ class Lease(msgspec.Struct, frozen=True):
 def settlement(
     job: ClaimedJob, outcome: Outcome, *, retry: RetryPolicy, max_attempts: int | None = None
 ) -> Settlement | None:
-    """The row `outcome` leaves, or None where the job is released as it was.
+    """The row `outcome` leaves, or None where the job is released as it was, or is in doubt.
 
     job: as claimed, its `attempt` being the one before this. max_attempts: the route's limit; the
     smaller of it and the row's counts.
@@ -100,7 +101,7 @@ def settlement(
         case Interrupted():
             back = JobState.AVAILABLE
             return Settlement(job.id, back, job.attempt, None, 0.0, outcome.metadata)
-        case Unreachable() | Misconfigured() | Withheld():
+        case Unreachable() | Misconfigured() | Withheld() | InDoubt():
             return None
         case _:
             assert_never(outcome)

@@ -13,6 +13,7 @@ from riverbridge.engine.batch import Feed, Taker, Terms
 from riverbridge.engine.followed import Place
 from riverbridge.engine.ordered import SHARES
 from riverbridge.engine.sieve import Sieve
+from riverbridge.engine.slots import Slots
 from riverbridge.model.globs import matches, to_like
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Retry
@@ -30,10 +31,13 @@ class Plan:
         settings: Settings,
         routes: Mapping[str, Route],
         first_start: Callable[[str], datetime],
+        slots: Mapping[str, Slots] | None = None,
     ) -> None:
-        """routes: the takers by name. first_start: when a route first ran here."""
+        """routes: the takers by name. first_start: when a route first ran here. slots: by the names
+        of sinks."""
         self._settings = settings.routes
         self._routes = routes
+        self._slots = slots or {}
         self._conditions = {
             name: Condition.parse(route.when)
             for name, route in settings.routes.items()
@@ -72,9 +76,9 @@ class Plan:
         return {queue: places for queue, places in found.items() if places}
 
     def feeds(self, queue: str) -> list[Place]:
-        """What is claimed from `queue`: a feed for each of its routes, or for each share of one that
-        is ordered; or one for all of them where conditions tell them apart; and one for what fails
-        for want of a route."""
+        """What is claimed from `queue`: a feed for each of its routes, or each share of an ordered
+        one, or a single feed where conditions tell them apart; and one for what fails for want of a
+        route."""
         names = routes_of(self._settings, queue)
         lanes = next((self._lanes[name] for name in names if name in self._lanes), 0)
         if any(name in self._conditions for name in names):
@@ -105,6 +109,8 @@ class Plan:
     def _feed(self, queue: str, name: str, share: int) -> Feed:
         route = self._settings[name]
         key = route.key if route.ordered else None
+        # A route to a sink with slots has no other sink.
+        under = self._slots.get(route.sinks[0])
         return Feed(
             name,
             queue,
@@ -113,12 +119,13 @@ class Plan:
             kinds=tuple(to_like(kind) for kind in route.kinds),
             max_attempts=route.max_attempts,
             delete_delivered=route.on_success == "delete",
-            claiming=route.claim,
+            claiming=route.claim if under is None else "lease",
             oldest=self._oldest.get(name),
             dead_letters=route.dead_letters is not None,
             key_of=None if key is None else Template.parse(key).render,
             share=share,
             hold_back_for=route.hold_back_for,
+            slots=under,
         )
 
     def _switched(self, queue: str, names: list[str]) -> Feed:

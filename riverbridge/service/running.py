@@ -28,10 +28,11 @@ from riverbridge.service.samples import check_samples
 from riverbridge.service.wiring import (
     kept,
     make_lots,
+    make_outlets,
     make_routes,
+    make_slots,
     serve_metrics,
     source_name,
-    threads,
 )
 from riverbridge.settings import Settings
 from riverbridge.sinks.base import Sink
@@ -107,11 +108,14 @@ class Bridge:
             crashed = crashed_before(connection, processes, 2 * settings.batch_size)
             if sinks is None:
                 sinks = {name: sink.open(name) for name, sink in settings.sinks.items()}
-            for name, sink in sinks.items():
-                self._outlets[name] = Outlet(name, sink, threads=threads(settings))
+            self._outlets = make_outlets(settings, sinks)
+            self._slots = make_slots(settings, self._outlets, self.client_id)
             self.routes = make_routes(settings, self._outlets, source_name(connection, settings))
             plan = self._plan = Plan(
-                settings, self.routes, lambda route: processes.first_start(connection, route)
+                settings,
+                self.routes,
+                lambda route: processes.first_start(connection, route),
+                self._slots,
             )
             self._served = {queue: plan.feeds(queue) for queue in plan.named}
             # Those that wait now are served from the start, as what crashed before was one of them.
@@ -166,6 +170,7 @@ class Bridge:
                 grace=settings.grace,
             ),
             crashed=crashed,
+            slots=list(self._slots.values()),
         )
         if self._plan.follows:
             crew.follow(self._plan.follow, self._followed)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
+from typing import cast
 
 from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -15,14 +16,20 @@ from riverbridge.bridge.alarms import Alarms
 from riverbridge.bridge.condition import Condition
 from riverbridge.bridge.dead_letters import DeadLetters
 from riverbridge.bridge.envelope import Envelope
+from riverbridge.bridge.ledger import LedgerOutlet
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.recovery import Lot
 from riverbridge.bridge.route import Route
 from riverbridge.bridge.template import Template
+from riverbridge.engine.keeper import SILENCE
+from riverbridge.engine.slots import Slots
 from riverbridge.model.replay import ReplayRoute
 from riverbridge.settings import Settings, load
 from riverbridge.settings.sharing import routes_of
+from riverbridge.sinks.base import LedgerSink, Sink
 from riverbridge.store.database import Connection
+from riverbridge.store.jobs import JobTable
+from riverbridge.store.slots import SlotTable
 
 
 def read_settings() -> Settings:
@@ -72,6 +79,35 @@ def _dead_letters(
         destination=Template.parse(sink.destination[1], sink.escape),
         max_attempts=route.max_attempts,
     )
+
+
+def make_outlets(settings: Settings, sinks: Mapping[str, Sink]) -> dict[str, Outlet]:
+    """The sinks in service, by name."""
+    most = threads(settings)
+    outlets: dict[str, Outlet] = {}
+    for name, sink in sinks.items():
+        if settings.sinks[name].ledger:
+            outlets[name] = LedgerOutlet(name, cast(LedgerSink, sink), threads=most)
+        else:
+            outlets[name] = Outlet(name, sink, threads=most)
+    return outlets
+
+
+def make_slots(
+    settings: Settings, outlets: Mapping[str, Outlet], client_id: str
+) -> dict[str, Slots]:
+    """The slots of the sinks that have some; as many as batches of a sink can be out."""
+    return {
+        name: Slots(
+            SlotTable(settings.db_schema, owner=client_id, sink=name),
+            JobTable(settings.db_schema, client_id),
+            outlet,
+            wanted=threads(settings),
+            silence=SILENCE,
+        )
+        for name, outlet in outlets.items()
+        if isinstance(outlet, LedgerOutlet)
+    }
 
 
 def make_lots(

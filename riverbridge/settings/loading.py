@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from riverbridge.errors import ConfigurationError
 from riverbridge.settings import rules, shape
+from riverbridge.settings.checked import CheckCondition, Checked, CheckTemplate
 from riverbridge.settings.models import Settings
 from riverbridge.settings.reading import (
     Given,
@@ -26,7 +27,6 @@ from riverbridge.settings.reading import (
     read_env,
     read_toml,
 )
-from riverbridge.settings.rules import CheckCondition, CheckTemplate
 from riverbridge.settings.sinks import FAILED, KINDS
 
 DOTENV = File(".env")
@@ -58,7 +58,7 @@ def load(
         layers.append(read_toml(_TREE, toml, required=toml != TOML))
     draft = _Draft(layers)
     settings = draft.validate()
-    checked = rules.Checked(
+    checked = Checked(
         settings, frozenset(draft.given), draft.entries("sinks"), check_template, check_condition
     )
     draft.add(rules.problems(checked))

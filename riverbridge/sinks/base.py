@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from riverbridge.model.outcome import Outcome
+from riverbridge.model.evidence import Evidence
+from riverbridge.model.outcome import Misconfigured, Outcome, Unreachable
 
 HEADER_COUNT = 64
 HEADER_BYTES = 16 * 1024
@@ -69,6 +70,45 @@ def is_json(body: bytes) -> bool:
     except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError):
         return False
     return True
+
+
+class Entry(NamedTuple):
+    """What the receiver is to remember of a batch: in whose name it came, and its jobs.
+
+    slot: the name, which nobody else uses at the same time. number: the batch's, greater each time.
+    places: for each message the place of its job in the batch.
+    """
+
+    slot: str
+    number: int
+    places: Sequence[int]
+
+
+class LedgerSink(Sink, Protocol):
+    """A sink whose receiver remembers, with the messages, which batch they were of.
+
+    So it can be asked after a crash what arrived. A batch arrives whole, but for what was refused,
+    or not at all.
+    """
+
+    def deliver_entry(
+        self, entry: Entry, messages: Sequence[Message], deadline: float
+    ) -> Sequence[Outcome]:
+        """As `deliver`; `InDoubt` for all where only `ask` can tell. Sends nothing unless `ask`
+        was answered for this slot, and no other process has asked for it since."""
+        ...
+
+    def ask(self, slot: str, deadline: float) -> Evidence | Unreachable | Misconfigured:
+        """End whatever was sent under this name, by whomever; say which batch arrived last."""
+        ...
+
+    def usable(self, slot: str) -> bool:
+        """Whether `deliver_entry` can use the slot; if not, `ask` comes first."""
+        ...
+
+    def drop(self, slot: str) -> None:
+        """The slot is not used here any more."""
+        ...
 
 
 def headers_object(headers: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:

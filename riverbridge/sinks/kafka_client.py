@@ -17,7 +17,7 @@ from riverbridge.sinks.kafka_errors import Meaning, classify
 
 log = logging.getLogger("riverbridge.sinks.kafka")
 
-_library_log = logging.getLogger("riverbridge.sinks.kafka.librdkafka")
+library_log = logging.getLogger("riverbridge.sinks.kafka.librdkafka")
 
 DELIVERED = Delivered()
 _POLL = 0.05
@@ -33,6 +33,8 @@ _CLOSED = (
 _UNVERIFIED = "certificate verify failed"
 _AUTHORITIES = "ssl.ca.location"
 _VERIFY = "or its certificate has expired or is not for the host name in this address"
+_FAILED = 0.2
+"""Seconds for which further answers are waited for after the first that is a failure."""
 _LINGER = 1.0
 """Seconds a producer that is being closed waits for the answers to what it has already sent."""
 
@@ -62,7 +64,7 @@ class _Seldom(logging.Filter):
         return True
 
 
-_library_log.addFilter(_Seldom())
+library_log.addFilter(_Seldom())
 
 
 class Health:
@@ -116,11 +118,12 @@ class Call:
     caller has left are written to a list that nobody reads any more.
     """
 
-    __slots__ = ("answers", "count", "health", "receipts")
+    __slots__ = ("answers", "count", "failed", "health", "receipts")
 
     def __init__(self, size: int, health: Health, receipts: bool) -> None:
         self.answers: list[Delivered | KafkaError | None] = [None] * size
         self.count = 0
+        self.failed = False
         self.health = health
         self.receipts = receipts
 
@@ -134,6 +137,7 @@ class Call:
                 self.answers[index] = DELIVERED
         else:
             self.answers[index] = error
+            self.failed = True
         self.count += 1
 
 
@@ -155,7 +159,7 @@ class Client:
         config: dict[str, object] = {**properties, "error_cb": health.error}
         if token_source is not None:
             config["oauth_cb"] = _reporting(token_source, health, secrets)
-        self.producer = Producer(config, logger=_library_log)
+        self.producer = Producer(config, logger=library_log)
         self.stopping = threading.Event()
         self._calls = 0
         self._lock = threading.Lock()
@@ -173,10 +177,16 @@ class Client:
             with self._lock:
                 self._calls -= 1
 
-    def wait(self, call: Call, accepted: int, until: float) -> None:
-        """Poll until `accepted` messages of `call` are answered, or `until` (time.monotonic)."""
+    def wait(self, call: Call, accepted: int, until: float, *, whole: bool = False) -> None:
+        """Poll until `accepted` messages of `call` are answered, or `until` (time.monotonic).
+
+        whole: one that was not delivered soon ends it too.
+        """
         pause = _QUICK
         while call.count < accepted and (left := until - time.monotonic()) > 0:
+            if whole and call.failed:
+                # Others may have been answered with it, and one of those says why.
+                whole, until = False, min(until, time.monotonic() + _FAILED)
             # Another caller's poll may bring this one's last answer, so none is long.
             pause = _QUICK if self._poll(min(left, pause)) else min(2 * pause, _PATIENT)
 

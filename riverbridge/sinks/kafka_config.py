@@ -35,6 +35,15 @@ _DEFAULTS: Mapping[str, Value] = {
     "socket.keepalive.enable": True,
 }
 
+_TRANSACTIONAL: Mapping[str, Value] = {
+    # While the broker still finishes a transaction, the next one is refused and tried again.
+    "retry.backoff.ms": 5,
+    "retry.backoff.max.ms": 500,
+}
+
+ENDING = 5.0
+"""Seconds beyond the delivery timeout after which the broker ends a transaction by itself."""
+
 _TIMEOUT_NAMES = ("message.timeout.ms", "delivery.timeout.ms")
 _OURS = {
     "bootstrap.servers": "give the addresses as bootstrap_servers",
@@ -44,7 +53,7 @@ _OURS = {
     "dr_cb": "a job is completed by its delivery report",
     "dr_msg_cb": "a job is completed by its delivery report",
     "on_delivery": "a job is completed by its delivery report",
-    "transactional.id": "the sink sends outside Kafka transactions",
+    "transactional.id": "the sink names its transactions; to have some, set TRANSACTIONS=true",
     "enable.gapless.guarantee": "one refused message would end the whole producer",
     "default.topic.config": "give topic properties by their own names",
     "logger": "riverbridge logs by itself",
@@ -101,6 +110,7 @@ def check_config(
     *,
     delivery_timeout: float = 10.0,
     msk_iam_region: str | None = None,
+    transactions: bool = False,
 ) -> list[str]:
     """What is wrong with a sink's librdkafka properties: one line each, [] if nothing is.
 
@@ -115,7 +125,7 @@ def check_config(
         return problems
     refused = {p.split(":", 1)[0] for p in problems}
     rest = {k: v for k, v in config.items() if k not in refused}
-    problems += _findings_of_librdkafka(rest, delivery_timeout, msk_iam_region)
+    problems += _findings_of_librdkafka(rest, delivery_timeout, msk_iam_region, transactions)
     secrets = secrets_of(config)
     return [scrub(p, secrets) for p in problems]
 
@@ -127,15 +137,19 @@ def client_config(
     client_id: str,
     delivery_timeout: float,
     msk_iam_region: str | None = None,
+    transactions: bool = False,
 ) -> dict[str, Value]:
     """The properties a producer is made with: ours, then the user's, then what is not for sale."""
     merged: dict[str, Value] = {
         **_DEFAULTS,
+        **(_TRANSACTIONAL if transactions else {}),
         "client.id": client_id,
         "message.timeout.ms": int(delivery_timeout * 1000),
         # A topic that does not exist is to be named as such before the message times out.
         "topic.metadata.propagation.max.ms": min(3000, int(delivery_timeout * 300)),
     }
+    if transactions:
+        merged["transaction.timeout.ms"] = int((delivery_timeout + ENDING) * 1000)
     if msk_iam_region is not None:
         merged |= {"security.protocol": "SASL_SSL", "sasl.mechanisms": "OAUTHBEARER"}
     merged |= config
@@ -220,7 +234,10 @@ def _msk_problems(config: Mapping[str, Value], region: str | None) -> list[str]:
 
 
 def _findings_of_librdkafka(
-    config: Mapping[str, Value], delivery_timeout: float, msk_iam_region: str | None
+    config: Mapping[str, Value],
+    delivery_timeout: float,
+    msk_iam_region: str | None,
+    transactions: bool,
 ) -> list[str]:
     """What librdkafka objects to: in each property by itself, then in all of them together.
 
@@ -235,15 +252,15 @@ def _findings_of_librdkafka(
             found.append(f"{name}: {text}")
         else:
             good[name] = value
-    text = _refusal(
-        client_config(
-            good,
-            bootstrap_servers="",
-            client_id="riverbridge-check",
-            delivery_timeout=delivery_timeout,
-            msk_iam_region=msk_iam_region,
-        )
+    merged = client_config(
+        good,
+        bootstrap_servers="",
+        client_id="riverbridge-check",
+        delivery_timeout=delivery_timeout,
+        msk_iam_region=msk_iam_region,
+        transactions=transactions,
     )
+    text = _refusal(merged | ({"transactional.id": "riverbridge-check"} if transactions else {}))
     return found if text is None else [*found, f"config: {text}"]
 
 

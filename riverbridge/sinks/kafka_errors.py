@@ -73,6 +73,9 @@ _GROUPS: dict[Meaning, tuple[int, ...]] = {
         _E._UNSUPPORTED_FEATURE,
         _E._NOT_CONFIGURED,
         _E._NOT_IMPLEMENTED,
+        # Of transactions: `offset.metadata.max.bytes` and `transaction.max.timeout.ms` too small.
+        _E.OFFSET_METADATA_TOO_LARGE,
+        _E.INVALID_TRANSACTION_TIMEOUT,
     ),
     # The broker answered that it cannot take it now; librdkafka repeats most of these itself.
     Meaning.RETRY: (

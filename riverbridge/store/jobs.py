@@ -46,6 +46,7 @@ class JobTable:
         self._orphans = statement("job/orphans", schema)
         self._newest = statement("job/newest", schema)
         self._waiting = statement("job/waiting", schema)
+        self._orphans_of_batch = statement("job/orphans_of_batch", schema)
 
     def claim(
         self,
@@ -173,14 +174,14 @@ class JobTable:
             },
             binary=True,
         ).fetchall()
-        found = []
-        for *columns, attempted_at, owner, cancel_marked, rescues in rows:
-            job = ClaimedJob(*columns)
-            # The row already counts the attempt that was lost; a ClaimedJob shows the one before.
-            before = msgspec.structs.replace(job, attempt=job.attempt - 1)
-            lease = Lease(before, job.attempt, owner, attempted_at)
-            found.append(Orphan(lease, cancel_marked, rescues))
-        return found
+        return _orphans(rows)
+
+    def orphans_of_batch(
+        self, connection: Connection, ids: Sequence[int], *, leased_by: str, leased_at: datetime
+    ) -> list[Orphan]:
+        """Lock those rows of a batch that are still leased as they were."""
+        given = {"ids": list(ids), "leased_by": leased_by, "leased_at": leased_at}
+        return _orphans(connection.execute(self._orphans_of_batch, given, binary=True).fetchall())
 
 
 def claim_parameters(
@@ -229,6 +230,17 @@ def leased_parameters(settled: Sequence[tuple[Lease, Settlement]]) -> dict[str, 
     """Those of `job/settle_leased`."""
     columns = _columns([settlement for _, settlement in settled])
     return columns | _fence([lease for lease, _ in settled])
+
+
+def _orphans(rows: Rows) -> list[Orphan]:
+    found = []
+    for *columns, attempted_at, owner, cancel_marked, rescues in rows:
+        job = ClaimedJob(*columns)
+        # The row already counts the attempt that was lost; a ClaimedJob shows the one before.
+        before = msgspec.structs.replace(job, attempt=job.attempt - 1)
+        lease = Lease(before, job.attempt, owner, attempted_at)
+        found.append(Orphan(lease, cancel_marked, rescues))
+    return found
 
 
 def _columns(settlements: Sequence[Settlement]) -> dict[str, Any]:

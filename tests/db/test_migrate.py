@@ -63,6 +63,7 @@ def test_up_applies_both_lines_and_a_second_up_nothing(dsn: str, conn: Connectio
         "riverbridge_process",
         "riverbridge_replay",
         "riverbridge_route",
+        "riverbridge_slot",
     }
     assert Migrator(dsn).up() == ()
     assert Migrator(dsn, line=BRIDGE).up() == ()

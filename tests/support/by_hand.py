@@ -10,7 +10,7 @@ import msgspec
 
 from riverbridge.bridge.alarms import Alarms
 from riverbridge.bridge.envelope import Envelope
-from riverbridge.bridge.outlet import Outlet
+from riverbridge.bridge.outlet import Deliver, Outlet
 from riverbridge.bridge.route import Route
 from riverbridge.engine.batch import Batch
 from riverbridge.model.job import ClaimedJob
@@ -52,6 +52,7 @@ class HandOutlet(Outlet):
         render: Callable[[], Sequence[Message]],
         deadline: float,
         done: Callable[[Sequence[Outcome]], None],
+        deliver: Deliver | None = None,
     ) -> None:
         self._free -= 1
         self.breaker.probing()

@@ -14,6 +14,7 @@ from riverbridge.model.outcome import (
     Cancelled,
     Completed,
     Delivered,
+    InDoubt,
     Interrupted,
     Misconfigured,
     Outcome,
@@ -95,7 +96,7 @@ class Row:
                 self._put_off("scheduled", outcome.seconds, give_back=True)
             case Interrupted():
                 self._put_off("scheduled", 0.0, give_back=True)
-            case Unreachable() | Misconfigured() | Withheld():
+            case Unreachable() | Misconfigured() | Withheld() | InDoubt():
                 self.release()
             case _:
                 assert_never(outcome)

@@ -32,6 +32,7 @@ RELATIONS = {
     "riverbridge_replay",
     "riverbridge_process",
     "riverbridge_route",
+    "riverbridge_slot",
 }
 # Postgres takes these without a schema: each lives where its table does.
 UNQUALIFIED = re.compile(

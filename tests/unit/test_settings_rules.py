@@ -17,6 +17,7 @@ from tests.unit.settings_cases import (
     B,
     R,
     S,
+    problems_of,
     read,
     refused,
 )
@@ -404,3 +405,20 @@ def test_sinks_libraries_and_templates_are_asked() -> None:
         S + "TOPIC: a brace is not closed",
         R + "KEY: a brace is not closed",
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "at"),
+    [
+        ({f"{R}SINKS": "events,billing"}, f"{R}SINKS"),
+        ({f"{R}ON_SUCCESS": "delete"}, f"{R}ON_SUCCESS"),
+        ({f"{R}CLAIM": "lock"}, f"{R}CLAIM"),
+        ({f"{R}KEY": "{id}", f"{R}ORDERED": "true"}, f"{R}ORDERED"),
+    ],
+)
+def test_what_does_not_go_together_with_transactions(more: dict[str, str], at: str) -> None:
+    env = {"DATABASE_URL": DSN, **KAFKA, **STANDARD, **ROUTE, f"{R}SINKS": "events"} | more
+    assert not [p for p in problems_of(env) if "transactions" in p.lower()]
+    problems = [p for p in problems_of(env | {f"{S}TRANSACTIONS": "true"}) if "TRANSACTIONS" in p]
+    assert len(problems) == 1, problems
+    assert problems[0].startswith(at)

@@ -76,6 +76,11 @@ class SinkSettings(Part):
         """Why a route to this sink, with a key or not, has to state `ordered`, or None."""
         return None
 
+    @property
+    def ledger(self) -> bool:
+        """Whether it opens a `LedgerSink`, so that a crash leads to questions, not to repeats."""
+        return False
+
     def problems(self) -> Iterable[Found]:
         """What cannot work, as far as it is known without connecting to anything."""
         return ()

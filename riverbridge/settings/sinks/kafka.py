@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from riverbridge.settings.parts import CONFIG, Config, Servers, Template
+from riverbridge.settings.parts import CONFIG, Boolean, Config, Servers, Template
 from riverbridge.settings.secrets import Pairs
 from riverbridge.settings.sinks.base import Found, SinkSettings
 from riverbridge.settings.values import Text
@@ -46,6 +46,16 @@ class KafkaSink(SinkSettings):
         examples=["eu-west-1"],
     )
 
+    transactions: Boolean = Field(
+        False,
+        description="Send each batch in a Kafka transaction that also records it, so that after a "
+        "crash the brokers are asked what arrived, and nothing is sent again that did.",
+    )
+
+    @property
+    def ledger(self) -> bool:
+        return self.transactions
+
     @property
     def destination(self) -> tuple[str, str]:
         return "topic", self.topic
@@ -60,6 +70,7 @@ class KafkaSink(SinkSettings):
             self.config,
             delivery_timeout=self.delivery_timeout,
             msk_iam_region=self.msk_iam_region,
+            transactions=self.transactions,
         ):
             yield "config", text
 
@@ -68,8 +79,10 @@ class KafkaSink(SinkSettings):
 
     def open(self, name: str) -> Sink:
         from riverbridge.sinks.kafka import KafkaSink as Kafka
+        from riverbridge.sinks.kafka_transactions import KafkaTransactions
 
-        return Kafka(
+        kind = KafkaTransactions if self.transactions else Kafka
+        return kind(
             bootstrap_servers=self.bootstrap_servers,
             config=self.config,
             delivery_timeout=self.delivery_timeout,

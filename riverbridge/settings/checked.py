@@ -1,0 +1,36 @@
+"""What the rules of several settings look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from riverbridge.settings.models import Route, Settings
+from riverbridge.settings.shape import Path
+from riverbridge.settings.sinks import SinkSettings
+
+CheckTemplate = Callable[[str], object]
+CheckCondition = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the rules look at: the settings that could be read and what the user gave."""
+
+    settings: Settings
+    given: frozenset[Path]
+    sinks: tuple[str, ...]
+    """The names of all sinks, also of those whose own settings are wrong."""
+    check_template: CheckTemplate | None = None
+    check_condition: CheckCondition | None = None
+
+    def pairs(self) -> Iterator[tuple[str, Route, str, SinkSettings]]:
+        """Each route with each of its sinks, as that is for the route."""
+        for name, route in self.settings.routes.items():
+            for sink in route.sinks:
+                if sink in self.settings.sinks:
+                    yield name, route, sink, route.at(sink, self.settings.sinks[sink])[0]
+
+
+def sink_path(sink: str, field: str) -> Path:
+    return ("sinks", sink, field) if field else ("sinks", sink)
