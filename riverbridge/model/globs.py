@@ -5,6 +5,7 @@ There is no escape: a kind that itself holds `*` can only be matched by the wild
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -40,6 +41,17 @@ def to_like(pattern: str) -> str:
     r"""The same glob as a pattern for SQL's LIKE with its default escape, the backslash."""
     escaped = pattern.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     return escaped.replace("*", "%")
+
+
+def to_regex(pattern: str, unless: Iterable[str] = ()) -> str:
+    """The same glob as an expression for `re` and for Postgres; what also matches `unless` is not
+    meant."""
+    others = "|".join(map(_regex, unless))
+    return f"^{f'(?!(?:{others})$)' if others else ''}{_regex(pattern)}$"
+
+
+def _regex(pattern: str) -> str:
+    return ".*".join(map(re.escape, pattern.split("*")))
 
 
 @lru_cache(maxsize=1024)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
@@ -48,8 +49,10 @@ class ReplayFilter(msgspec.Struct, frozen=True, omit_defaults=True):
 class ReplayRoute(msgspec.Struct, frozen=True):
     """What a replay needs to know of a route.
 
-    kinds: globs. key: its template, if it has one. sinks: all of its sinks, by name. deletes:
-    whether it deletes the jobs it has delivered.
+    queues, kinds: globs. key: its template, if it has one. sinks: all of its sinks, by name.
+    deletes: whether it deletes the jobs it has delivered. served: the queues as regular
+    expressions, where other routes serve some that match. conditional: whether what is in a job
+    decides, too, and not its queue and kind alone.
     """
 
     name: str
@@ -58,10 +61,20 @@ class ReplayRoute(msgspec.Struct, frozen=True):
     sinks: tuple[str, ...]
     key: str | None = None
     deletes: bool = False
+    served: tuple[str, ...] = ()
+    conditional: bool = False
+
+    def expressions(self) -> tuple[str, ...]:
+        """The queues it serves, as regular expressions."""
+        return self.served or tuple(map(globs.to_regex, self.queues))
+
+    def serves(self, queue: str) -> bool:
+        """Whether `queue` is one of its queues."""
+        return any(re.search(expression, queue) for expression in self.expressions())
 
     def takes(self, queue: str, kind: str) -> bool:
         """Whether a job of `queue` and `kind` is the route's."""
-        return queue in self.queues and globs.matches(self.kinds, kind)
+        return self.serves(queue) and globs.matches(self.kinds, kind)
 
     def others(self, sink: str | None) -> tuple[str, ...] | None:
         """The sinks that get nothing where the replay is for `sink` alone; None if all get it."""
@@ -122,7 +135,7 @@ def plan_replay(
     _check(filter)
     known = tuple(routes)
     for queue in filter.queues:
-        if not any(queue in route.queues for route in known):
+        if not any(route.serves(queue) for route in known):
             raise InvalidRequest(
                 f"queue {queue}: no route takes its jobs, so a replay would reach no sink; to have "
                 "them worked again use: riverbridge jobs retry"
@@ -132,6 +145,11 @@ def plan_replay(
         raise InvalidRequest(
             "no route takes such jobs: see the queues and kinds of the routes with "
             "`riverbridge config`"
+        )
+    if (sink is not None or filter.key is not None) and any(r.conditional for r in chosen):
+        raise InvalidRequest(
+            "conditions (WHEN) tell the routes of such jobs apart, which only their delivery "
+            "judges: replay to all sinks and without a key, or name other queues"
         )
     if sink is not None:
         sinks = ", ".join(sorted({name for route in chosen for name in route.sinks}))
@@ -159,13 +177,13 @@ def _left_out(filter: ReplayFilter, routes: tuple[ReplayRoute, ...]) -> str | No
     if not routes:
         return ""
     for queue in filter.queues:
-        if not any(queue in route.queues for route in routes):
+        if not any(route.serves(queue) for route in routes):
             return f" of queue {queue}"
     return None
 
 
 def _may_match(filter: ReplayFilter, route: ReplayRoute) -> bool:
-    queue = not filter.queues or any(name in route.queues for name in filter.queues)
+    queue = not filter.queues or any(map(route.serves, filter.queues))
     kinds = filter.kinds or ("*",)
     return queue and any(globs.intersect(one, other) for one in kinds for other in route.kinds)
 

@@ -25,7 +25,7 @@ from riverbridge.engine.keeper import SILENCE
 from riverbridge.engine.slots import Slots
 from riverbridge.model.replay import ReplayRoute
 from riverbridge.settings import Settings, load
-from riverbridge.settings.sharing import routes_of
+from riverbridge.settings.sharing import routes_of, served
 from riverbridge.sinks.base import LedgerSink, Sink
 from riverbridge.store.database import Connection
 from riverbridge.store.jobs import JobTable
@@ -111,15 +111,15 @@ def make_slots(
 
 
 def make_lots(
-    settings: Settings, routes: Mapping[str, Route], served: Callable[[], Iterable[str]]
+    settings: Settings, routes: Mapping[str, Route], at_work: Callable[[], Iterable[str]]
 ) -> list[Lot]:
     """Where jobs may be parked: for each route, by the sinks they may wait for.
 
-    served: the queues that are served now; with globs they come and go.
+    at_work: the queues that are served now; with globs they come and go.
     """
 
     def queues(name: str) -> list[str]:
-        return [queue for queue in served() if name in routes_of(settings.routes, queue)]
+        return [queue for queue in at_work() if name in routes_of(settings.routes, queue)]
 
     return [
         Lot(outlet, partial(queues, name), sent)
@@ -144,6 +144,8 @@ def replay_routes(settings: Settings) -> list[ReplayRoute]:
             sinks=route.sinks,
             key=route.key,
             deletes=route.on_success == "delete",
+            served=served(settings.routes, name),
+            conditional=route.when is not None,
         )
         for name, route in settings.routes.items()
     ]

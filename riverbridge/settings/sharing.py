@@ -31,6 +31,23 @@ def routes_of(routes: Mapping[str, Route], queue: str) -> list[str]:
     return sorted(names, key=lambda name: (routes[name].when is None, name))
 
 
+def served(routes: Mapping[str, Route], name: str) -> tuple[str, ...]:
+    """The queues that a route serves, as regular expressions: without those of which another
+    pattern says more."""
+    patterns = {pattern for route in routes.values() for pattern in route.queues}
+    return tuple(
+        globs.to_regex(
+            own,
+            sorted(
+                other
+                for other in patterns
+                if globs.exactness(other) > globs.exactness(own) and globs.intersect(other, own)
+            ),
+        )
+        for own in routes[name].queues
+    )
+
+
 def problems(settings: Settings, given: Set[Path]) -> Iterator[Problem]:
     """What two routes say that cannot both be."""
     for (a, first), (b, second) in combinations(settings.routes.items(), 2):

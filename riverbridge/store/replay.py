@@ -195,7 +195,7 @@ def _parameters(plan: ReplayPlan) -> dict[str, Any]:
     pairs = [
         (route.name, queue, globs.to_like(kind))
         for route in plan.routes
-        for queue in route.queues
+        for queue in route.expressions()
         for kind in route.kinds
     ]
     others = [route.others(plan.sink) for route in plan.routes]

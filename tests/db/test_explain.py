@@ -80,7 +80,7 @@ REPLAY: dict[str, object] = {
     "metadata": None,
     "args": None,
     "route_names": ["r", "r"],
-    "route_queues": ["q", "q"],
+    "route_queues": ["^q$", "^q$"],
     "route_kinds": ["order.%", "%.placed"],
     "sinks_of": ["r"],
     "delivered": ["[]"],

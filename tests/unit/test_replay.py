@@ -11,6 +11,8 @@ import pytest
 from riverbridge.bridge.envelope import Envelope, EnvelopeKind
 from riverbridge.errors import InvalidRequest
 from riverbridge.model.replay import ReplayFilter, ReplayRoute, plan_replay
+from riverbridge.service.wiring import replay_routes
+from riverbridge.settings import load
 from riverbridge.sinks.aws_text import Place, Text, text_of
 from riverbridge.sinks.base import Message
 from tests.support.jobs import job
@@ -105,3 +107,24 @@ def test_only_the_deduplication_id_of_a_replay_differs(service: str) -> None:
     assert first.body == second.body
     assert second.group == first.group
     assert second.attributes == first.attributes | {"riverbridge-replay": "1"}
+
+
+def test_a_route_with_globs_serves_what_no_other_pattern_says_more_of() -> None:
+    env = {
+        "RIVERBRIDGE_SINKS__S__TYPE": "file",
+        "RIVERBRIDGE_SINKS__S__PATH": "/tmp/s",
+        "RIVERBRIDGE_ROUTES__ALL__QUEUES": "*",
+        "RIVERBRIDGE_ROUTES__EU__QUEUES": "a|b-*",
+        "RIVERBRIDGE_ROUTES__ONE__QUEUES": "a|b-c",
+        "RIVERBRIDGE_ROUTES__ONE__WHEN": "true",
+    }
+    routes = replay_routes(load(env, None, None, require_database=False))
+    serving = {
+        queue: [route.name for route in routes if route.takes(queue, "k")]
+        for queue in ("a|b-c", "a|b-cd", "a", "b-c")
+    }
+    assert serving == {"a|b-c": ["one"], "a|b-cd": ["eu"], "a": ["all"], "b-c": ["all"]}
+    plan = plan_replay(ReplayFilter(queues=("a",)), routes, sink="s")
+    assert [route.name for route in plan.routes] == ["all"]
+    with pytest.raises(InvalidRequest, match="conditions"):
+        plan_replay(ReplayFilter(queues=("a|b-c",)), routes, sink="s")
