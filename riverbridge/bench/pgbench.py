@@ -39,7 +39,9 @@ _VARIABLES = {
     "limit": str(BATCH),
     "bytes": str(8 << 20),
     "client": "pgbench_1792_0a1b2c3d",
+    "back": "1",
     **{f"floor_{priority}": "-infinity" for priority in range(1, 5)},
+    **{f"after_{priority}": "0" for priority in range(1, 5)},
 }
 
 _RIVER_CLAIM = """

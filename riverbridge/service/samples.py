@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from riverbridge.bridge.route import Route
+from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Permanent, Retry
 from riverbridge.service.plan import Plan
 from riverbridge.store.database import Connection
 from riverbridge.store.jobs import JobTable
+from riverbridge.store.limits import bounded_transaction, limit_lock_waits
 
 log = logging.getLogger(__name__)
 
 SAMPLES = 200
 """Of so many of the newest jobs the newest of each route is tried."""
+
+LIMIT, LOCK_LIMIT = 5.0, 0.5
+"""Seconds that reading them may take, and wait for a lock: the start is not held up."""
 
 
 def check_samples(
@@ -26,7 +33,7 @@ def check_samples(
     A warning and no error: that job may be the odd one.
     """
     tried: set[str] = set()
-    for job in JobTable(schema, "").newest(connection, SAMPLES):
+    for job in _newest(connection, schema):
         choice = plan.choose(job)
         if isinstance(choice, Retry):
             if job.queue not in tried:
@@ -45,3 +52,13 @@ def check_samples(
                     sink,
                     sent.error,
                 )
+
+
+def _newest(connection: Connection, schema: str | None) -> Sequence[ClaimedJob]:
+    try:
+        with bounded_transaction(connection, LIMIT):
+            limit_lock_waits(connection, LOCK_LIMIT)
+            return JobTable(schema, "").newest(connection, SAMPLES)
+    except (LockNotAvailable, QueryCanceled) as error:
+        log.info("templates and conditions are not tried on jobs: %s", str(error).strip())
+        return ()
