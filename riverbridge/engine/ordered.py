@@ -57,6 +57,9 @@ WRITERS = 0.1
 SWEEP = 0.25
 """Least seconds between sweeps."""
 
+FULL = 60.0
+"""Seconds between sweeps over all that is available, whenever it became so: the safety net."""
+
 SHARE = 30
 """A sweep rests for so many times as long as it took."""
 
@@ -110,7 +113,7 @@ class Ordered:
         self._waves: Waves | None = None
         self._since = 0
         self._unsure: frozenset[str] | None = None
-        self._polled = self._asked = self._swept = -float("inf")
+        self._polled = self._asked = self._swept = self._swept_all = -float("inf")
         self._poll_rest = 0.0
         self._soon = False
         """Whether a job that is kept will be due in a moment."""
@@ -229,7 +232,7 @@ class Ordered:
                 if (key := self._key(job)) is not None:
                     self._lines.keep(job.id, key)
         self._unread = self._table.sweep(connection, cursor=self._cursor, since=0)
-        self._swept = self._clock()
+        self._swept = self._swept_all = self._clock()
 
     def _poll(self, connection: Connection) -> None:
         """Look at the rows of kept jobs, and only at theirs: who waits for them is not read."""
@@ -309,7 +312,11 @@ class Ordered:
         if self._unsure is None and began < self._swept:
             return
         _, since = self._table.horizon(connection)
-        found = self._table.sweep(connection, cursor=self._cursor, since=self._since)
+        full = began - self._swept_all >= FULL
+        if full:
+            self._swept_all = began
+        sought = 0 if full else self._since
+        found = self._table.sweep(connection, cursor=self._cursor, since=sought)
         if self._unread:
             # What is not read yet is read in its turn, or an older one of its key is overtaken.
             later = found[bisect_right(found, self._read_to) :]

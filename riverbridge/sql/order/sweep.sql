@@ -1,11 +1,12 @@
 -- The ids up to `cursor` that are available and became so in a transaction that was not over at the
 -- last sweep, which found `since`: jobs that had to wait for their time, that somebody retries, that
--- were committed late.
+-- were committed late. 0 finds all. Both ages count from the next transaction, as a snapshot's xmax does
+-- not.
 SELECT id
 FROM /* schema */river_job
 WHERE state = 'available'
   AND /* include order/mine */
   AND id <= %(cursor)s::bigint
   AND (%(since)s::bigint = 0
-       OR age(xmin) <= pg_snapshot_xmax(pg_current_snapshot())::text::bigint - %(since)s::bigint)
+       OR age(xmin) <= age((%(since)s::bigint %% 4294967296)::text::xid))
 ORDER BY id
