@@ -17,8 +17,11 @@ from riverbridge.store.limits import bounded_transaction, limit_lock_waits
 
 log = logging.getLogger(__name__)
 
-SAMPLES = 200
+SAMPLES = 100
 """Of so many of the newest jobs the newest of each route is tried."""
+
+SAMPLE_BYTES = 1 << 20
+"""Bytes of args beyond which no older job is read."""
 
 LIMIT, LOCK_LIMIT = 5.0, 0.5
 """Seconds that reading them may take, and wait for a lock: the start is not held up."""
@@ -58,7 +61,8 @@ def _newest(connection: Connection, schema: str | None) -> Sequence[ClaimedJob]:
     try:
         with bounded_transaction(connection, LIMIT):
             limit_lock_waits(connection, LOCK_LIMIT)
-            return JobTable(schema, "").newest(connection, SAMPLES)
+            table = JobTable(schema, "")
+            return table.newest(connection, limit=SAMPLES, byte_budget=SAMPLE_BYTES)
     except (LockNotAvailable, QueryCanceled) as error:
         log.info("templates and conditions are not tried on jobs: %s", str(error).strip())
         return ()

@@ -138,9 +138,11 @@ class JobTable:
         rows = connection.execute(self._delete_leased, parameters).fetchall()
         return {id_ for (id_,) in rows}
 
-    def newest(self, connection: Connection, limit: int) -> list[ClaimedJob]:
-        """The last `limit` jobs that were inserted, whatever became of them; nothing is locked."""
-        rows = connection.execute(self._newest, {"limit": limit}, binary=True).fetchall()
+    def newest(self, connection: Connection, *, limit: int, byte_budget: int) -> list[ClaimedJob]:
+        """The last `limit` jobs that were inserted, or as many as `byte_budget` bytes of args hold,
+        whatever became of them; nothing is locked."""
+        parameters = {"limit": limit, "bytes": byte_budget}
+        rows = connection.execute(self._newest, parameters, binary=True).fetchall()
         return [ClaimedJob(*row) for row in rows]
 
     def waiting(self, connection: Connection, ids: Sequence[int]) -> dict[int, float]:

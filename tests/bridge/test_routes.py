@@ -15,6 +15,7 @@ from riverbridge.engine import followed, keeper, sieve
 from riverbridge.model.outcome import Delivered, Outcome, Retry, Unreachable
 from riverbridge.service.running import Bridge
 from riverbridge.sinks.base import Message
+from riverbridge.store.jobs import JobTable
 from tests.support.bridge import ScriptedSink, job_id, running_bridge
 from tests.support.database import Database
 from tests.support.jobs import add, fill, row
@@ -257,6 +258,12 @@ def test_the_newest_job_is_tried_at_start(
     assert f"job {newest} for sink big" in warning
     assert "needs args.id" in warning
     assert f"job {old}" not in warning
+
+
+def test_large_jobs_are_not_all_read_to_be_tried(look: psycopg.Connection[Any]) -> None:
+    fill(look, 5, args="jsonb_build_object('x', repeat('y', 600000), 'n', n)")
+    jobs = JobTable(None, "").newest(look, limit=100, byte_budget=1 << 20)
+    assert [job.id for job in jobs] == [5, 4]
 
 
 def queues(running: Bridge) -> set[str]:
