@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from riverbridge.bridge.body import Body
 from riverbridge.bridge.template import Template
 from riverbridge.errors import ConfigurationError
 from riverbridge.settings import Described, load
@@ -30,7 +31,9 @@ def config(as_json: bool, dotenv: Path, toml: Path) -> None:
     Ends with 78 and a line for each problem if they cannot work.
     """
     try:
-        settings = load(dotenv=dotenv, toml=toml, check_template=Template.parse)
+        settings = load(
+            dotenv=dotenv, toml=toml, check_template=Template.parse, check_body=Body.parse
+        )
     except ConfigurationError as error:
         for problem in error.problems:
             click.echo(problem, err=True)

@@ -10,6 +10,7 @@ from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 
+from riverbridge.bridge.body import Body
 from riverbridge.bridge.envelope import Envelope
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.route import Route, Unmatched
@@ -28,7 +29,7 @@ def read_settings() -> Settings:
 
     Raises ConfigurationError with every problem.
     """
-    return load(check_template=Template.parse)
+    return load(check_template=Template.parse, check_body=Body.parse)
 
 
 def retry_policy(route: RouteSettings) -> RetryPolicy:
@@ -53,6 +54,10 @@ def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) 
                 destination=Template.parse(sink.destination[1], sink.escape),
                 key=None if route.key is None else Template.parse(route.key),
                 headers={key: Template.parse(text) for key, text in sink.headers.items()},
+                body=None if sink.body is None else Body.parse(sink.body),
+                content_type=sink.content_type,
+                timestamp=sink.stamp,
+                partition=None if sink.place is None else Template.parse(sink.place),
             )
         routes[name] = Route(name, sinks)
     return routes

@@ -41,10 +41,11 @@ def load(
     toml: File | None = TOML,
     require_database: bool = True,
     check_template: CheckTemplate | None = None,
+    check_body: CheckTemplate | None = None,
 ) -> Settings:
     """The settings from `env` (by default the process's), over `.env`, over the TOML file.
 
-    None leaves a file out; only the two default files may be absent. `check_template` raises
+    None leaves a file out; only the two default files may be absent. The two checks raise
     TemplateError. Raises ConfigurationError with every problem, a line each, starting with the
     variable or file; no line holds a secret.
     """
@@ -57,7 +58,7 @@ def load(
     draft = _Draft(layers)
     settings = draft.validate()
     checked = rules.Checked(
-        settings, frozenset(draft.given), draft.entries("sinks"), check_template
+        settings, frozenset(draft.given), draft.entries("sinks"), check_template, check_body
     )
     draft.add(rules.problems(checked))
     if require_database and settings.database_url is None:

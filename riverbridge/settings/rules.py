@@ -32,6 +32,7 @@ class Checked:
     sinks: tuple[str, ...]
     """The names of all sinks, also of those whose own settings are wrong."""
     check_template: CheckTemplate | None = None
+    check_body: CheckTemplate | None = None
 
     def pairs(self) -> Iterator[tuple[str, Route, str, SinkSettings]]:
         """Each route with each of its sinks."""
@@ -184,6 +185,21 @@ def _sinks(checked: Checked) -> Iterator[Problem]:
             yield Problem(_at(name, at), " ".join(text.split()))
 
 
+def _envelopes(checked: Checked) -> Iterator[Problem]:
+    for name, sink in checked.settings.sinks.items():
+        envelope, body = _at(name, "envelope"), _at(name, "body")
+        if sink.envelope == "template" and sink.body is None:
+            text = "not set, and ENVELOPE=template needs it; give JSON with fields of the job"
+            yield Problem(body, text, (envelope,))
+        if sink.envelope != "template" and sink.body is not None:
+            yield Problem(
+                body, f"has no effect with ENVELOPE={sink.envelope}; set template", (envelope,)
+            )
+        if sink.content_type is not None and sink.envelope == "cloudevents-structured":
+            text = "a structured CloudEvent has a content type of its own; unset it"
+            yield Problem(_at(name, "content_type"), text, (envelope,))
+
+
 def _retries(checked: Checked) -> Iterator[Problem]:
     for name, route in checked.settings.routes.items():
         retry, delay, longest = (
@@ -232,22 +248,27 @@ def _at(sink: str, field: str) -> Path:
 def _used_templates(checked: Checked) -> Iterator[Problem]:
     for name, sink in checked.settings.sinks.items():
         field, text = sink.destination
-        yield from _templates(
-            checked,
+        yield from _parsed(
+            checked.check_template,
             [
                 *(((("sinks", name, "headers"), value)) for value in sink.headers.values()),
                 (_at(name, field), text),
+                *([(_at(name, "partition"), sink.place)] if sink.place else ()),
             ],
         )
+        if sink.body is not None and sink.envelope == "template":
+            yield from _parsed(checked.check_body, [(_at(name, "body"), sink.body)])
     keys = [(("routes", n, "key"), r.key) for n, r in checked.settings.routes.items() if r.key]
-    yield from _templates(checked, keys)
+    yield from _parsed(checked.check_template, keys)
 
 
-def _templates(checked: Checked, templates: Iterable[tuple[Path, str]]) -> Iterator[Problem]:
+def _parsed(
+    check: CheckTemplate | None, templates: Iterable[tuple[Path, str]]
+) -> Iterator[Problem]:
     for path, text in templates:
         try:
-            if checked.check_template is not None:
-                checked.check_template(text)
+            if check is not None:
+                check(text)
         except TemplateError as error:
             yield Problem(path, " ".join(str(error).split()))
 
@@ -259,6 +280,7 @@ _RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
     _overlaps,
     _keys_and_order,
     _sinks,
+    _envelopes,
     _retries,
     _security,
     _used_templates,

@@ -28,7 +28,9 @@ from riverbridge.sinks.kafka_config import (
 )
 from riverbridge.sinks.kafka_errors import JUDGED_BY_BATCH, Meaning, classify, outcome_of
 from riverbridge.sinks.kafka_message import (
+    ANY,
     milliseconds,
+    no_partition,
     too_large,
     topic_problem,
 )
@@ -67,7 +69,8 @@ class KafkaSink:
     """Delivers to Kafka topics; `Message.destination` is the topic.
 
     A message is `Delivered` when all in-sync replicas acknowledged it (acks=all). The partition of
-    a key is the one Java's client picks (murmur2); a message without a key goes anywhere.
+    a key is the one Java's client picks (murmur2); a message without a key goes anywhere, and one
+    with a partition of its own there.
     `deliver` may be called by any number of threads; it returns at its deadline at the latest.
 
     delivery_timeout: seconds after which a message that is not answered is given up. If the brokers
@@ -214,7 +217,7 @@ class KafkaSink:
                     topic,
                     message.body,
                     message.key,
-                    -1,
+                    ANY if message.partition is None else message.partition,
                     partial(answered, i),
                     None,
                     0 if instant is None else milliseconds(instant),
@@ -258,10 +261,13 @@ class KafkaSink:
             else:
                 error = raised.args[0]
                 meaning = classify(error.code())
+                misplaced = error.code() == KafkaError._UNKNOWN_PARTITION
+                if misplaced and refreshed and message.partition is not None:
+                    return Permanent(no_partition(message))
                 if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                     limit = "the limit of the client (message.max.bytes) is"
                     return Permanent(too_large(message, self._max_bytes, limit))
-                if meaning is not Meaning.MISCONFIGURED or refreshed:
+                if refreshed or not (misplaced or meaning is Meaning.MISCONFIGURED):
                     text = f"{error.name()}: {error.str()} (topic {message.destination})"
                     if meaning is Meaning.FATAL:
                         client.condemn(text)
@@ -274,6 +280,7 @@ class KafkaSink:
                     message.destination,
                     message.body,
                     message.key,
+                    ANY if message.partition is None else message.partition,
                     on_delivery=callback,
                     timestamp=milliseconds(message.timestamp),
                     headers=list(message.headers),
@@ -333,6 +340,8 @@ class KafkaSink:
             return Permanent(
                 too_large(message, self._max_bytes, f"topic {topic} refused it; ours is")
             )
+        if code == KafkaError._UNKNOWN_PARTITION and message.partition is not None:
+            return Permanent(no_partition(message))
         return self._outcome(meaning, f"{error.name()}: {error.str()} (topic {topic})", client)
 
     def _outcome(self, meaning: Meaning, text: str, client: Client) -> Outcome:

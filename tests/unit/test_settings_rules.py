@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from riverbridge.bridge.body import Body
+from riverbridge.bridge.template import Template
 from riverbridge.errors import ConfigurationError, TemplateError
 from riverbridge.settings import Settings, load
 from tests.unit.settings_cases import (
@@ -229,4 +231,26 @@ def test_sinks_libraries_and_templates_are_asked() -> None:
         '"compression.codec"',
         S + "TOPIC: a brace is not closed",
         R + "KEY: a brace is not closed",
+    )
+
+
+def test_an_envelope_and_what_goes_with_it() -> None:
+    body = '{"id":{id},"args":{args}}'
+    template = {**KAFKA, S + "ENVELOPE": "template", S + "BODY": body}
+    read(template, check_body=Body.parse)
+    assert refused({**KAFKA, S + "ENVELOPE": "template"}) == (
+        S + "BODY: not set, and ENVELOPE=template needs it; give JSON with fields of the job",
+    )
+    assert refused({**KAFKA, S + "BODY": body}) == (
+        S + "BODY: has no effect with ENVELOPE=cloudevents; set template",
+    )
+    (problem,) = refused({**template, S + "BODY": '{"id":{id}'}, check_body=Body.parse)
+    assert problem.startswith(S + "BODY: '{\"id\":{id}' is no JSON")
+    (problem,) = refused({**KAFKA, S + "PARTITION": "{no}"}, check_template=Template.parse)
+    assert "{no}, which no job has" in problem
+    structured = {S + "ENVELOPE": "cloudevents-structured", S + "CONTENT_TYPE": "text/plain"}
+    (problem,) = refused({**KAFKA, **structured})
+    assert "has a content type of its own" in problem
+    assert refused({**KAFKA, S + "CONTENT_TYPE": "json"}) == (
+        S + "CONTENT_TYPE: is no media type; write it as application/json",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, ClassVar, Literal, get_args
 from urllib.parse import urlsplit
@@ -11,14 +12,22 @@ from pydantic import Field
 from riverbridge.settings import checks
 from riverbridge.settings.parts import INSECURE, MINUTE, Boolean, Part
 from riverbridge.settings.secrets import Pairs
-from riverbridge.settings.values import Choice, Properties, Seconds
+from riverbridge.settings.values import Choice, Properties, Seconds, Text
 from riverbridge.sinks.base import Sink
 
-Envelope = Literal["cloudevents", "cloudevents-structured", "debezium", "job", "raw"]
+Envelope = Literal["cloudevents", "cloudevents-structured", "debezium", "job", "raw", "template"]
+Stamp = Literal["now", "created_at", "scheduled_at"]
 """As `riverbridge.bridge.envelope` makes them."""
+
+_TYPE = re.compile(r"[!#$%&'*+.^`|~\w-]+/[!#$%&'*+.^`|~\w-]+(\s*;.*)?", re.ASCII)
 
 Found = tuple[str, str]
 """A field's name, or "" for the sink as a whole, and what is wrong there."""
+
+
+def _content_type(text: str) -> None:
+    if not _TYPE.fullmatch(text):
+        raise ValueError("is no media type; write it as application/json")
 
 
 class SinkSettings(Part):
@@ -44,7 +53,17 @@ class SinkSettings(Part):
     envelope: Annotated[Envelope, Choice(*get_args(Envelope))] = Field(
         "cloudevents",
         description="What a message is: the job's args in a CloudEvent, binary or structured; as "
-        "Debezium's outbox router sends them; the whole job; or the args alone.",
+        "Debezium's outbox router sends them; the whole job; the args alone; or BODY.",
+    )
+    body: Annotated[str | None, Text(16384, kind="JSON template")] = Field(
+        None,
+        description="The body of the envelope `template`: JSON with fields of the job.",
+        examples=['{"id":{id},"args":{args}}'],
+    )
+    content_type: Annotated[str | None, Text(255, _content_type)] = Field(
+        None,
+        description="The header `content-type`, in place of the envelope's own.",
+        examples=["application/vnd.shop+json"],
     )
     insecure: Boolean = Field(False, description=INSECURE)
 
@@ -56,6 +75,16 @@ class SinkSettings(Part):
     @property
     def escape(self) -> Callable[[str], str] | None:
         """What a job's values go through in the destination, where not all text may stand there."""
+        return None
+
+    @property
+    def stamp(self) -> Stamp:
+        """What a message's own time is, where the sink's messages have one."""
+        return "now"
+
+    @property
+    def place(self) -> str | None:
+        """The template of the partition a message must go to, where the user gives one."""
         return None
 
     @property

@@ -51,6 +51,8 @@ class EventBridgeSink(AwsSink):
     def problems(self) -> Iterable[Found]:
         if self.headers:
             yield "headers", "events of EventBridge have no headers; unset it"
+        if self.content_type:
+            yield "content_type", "events of EventBridge are JSON; unset it"
 
     def open(self, name: str) -> Sink:
         from riverbridge.sinks.eventbridge import EventBridgeSink as EventBridge

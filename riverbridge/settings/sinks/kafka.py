@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from riverbridge.settings.parts import CONFIG, Config, Servers, Template
 from riverbridge.settings.secrets import Pairs
-from riverbridge.settings.sinks.base import Found, SinkSettings
-from riverbridge.settings.values import Text
+from riverbridge.settings.sinks.base import Found, SinkSettings, Stamp
+from riverbridge.settings.values import Choice, Text
 from riverbridge.sinks.base import Sink
 
 _FALSE = ("false", "f", "0", "no", "off")
@@ -39,6 +39,15 @@ class KafkaSink(SinkSettings):
     topic: Template = Field(
         description="The topic; may use the job, as in `jobs.{kind}`.", examples=["jobs.{kind}"]
     )
+    partition: Annotated[str | None, Text(1024, kind="template")] = Field(
+        None,
+        description="The partition, a number; by default the key decides. A job for which there is "
+        "no such partition is discarded.",
+        examples=["{metadata.partition}"],
+    )
+    timestamp: Annotated[Stamp, Choice(*get_args(Stamp))] = Field(
+        "now", description="The records' time: when it is sent, or an instant of the job's."
+    )
     config: Config = Field(Pairs(), description=CONFIG, examples=['{"compression.type":"zstd"}'])
     msk_iam_region: Annotated[str | None, Text(64)] = Field(
         None,
@@ -49,6 +58,14 @@ class KafkaSink(SinkSettings):
     @property
     def destination(self) -> tuple[str, str]:
         return "topic", self.topic
+
+    @property
+    def stamp(self) -> Stamp:
+        return self.timestamp
+
+    @property
+    def place(self) -> str | None:
+        return self.partition
 
     def wants_order(self, keyed: bool) -> str | None:
         return "is Kafka and the route has a key" if keyed else None
