@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from riverbridge.bridge.envelope import Envelope, expired
 from riverbridge.bridge.outlet import Outlet
+from riverbridge.bridge.receipts import note_receipts
 from riverbridge.engine.batch import Batch
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
@@ -43,9 +44,13 @@ the attempt."""
 class Route:
     """The bridge's taker (`riverbridge.engine.batch.Taker`)."""
 
-    def __init__(self, name: str, sinks: Mapping[Outlet, Envelope]) -> None:
+    def __init__(
+        self, name: str, sinks: Mapping[Outlet, Envelope], *, receipts: bool = False
+    ) -> None:
+        """receipts: keep what each sink said when it confirmed a job."""
         self.name = name
         self._sinks = dict(sinks)
+        self._receipts = receipts
 
     def room(self) -> int:
         """How many jobs all of its sinks would take now."""
@@ -54,7 +59,7 @@ class Route:
     def take(self, batch: Batch) -> None:
         """Hand the jobs that have no outcome yet to every sink; answer when all have spoken."""
         _answer_expired(batch)
-        delivery = _Delivery(batch, waiting=len(self._sinks))
+        delivery = _Delivery(batch, waiting=len(self._sinks), receipts=self._receipts)
         if not delivery.places:
             return
         for outlet, envelope in self._sinks.items():
@@ -102,8 +107,9 @@ class Unmatched:
 class _Delivery:
     """One batch on its way to the sinks of its route."""
 
-    def __init__(self, batch: Batch, waiting: int) -> None:
+    def __init__(self, batch: Batch, waiting: int, receipts: bool) -> None:
         self._batch = batch
+        self._receipts = receipts
         self._waiting = waiting
         self._lock = threading.Lock()
         self.places = batch.open()
@@ -138,6 +144,8 @@ class _Delivery:
             elif refused:
                 answers = dict(refused) | dict(zip(sent, outcomes, strict=True))
                 outcomes = [answers[place] for place in self.places]
+            if self._receipts:
+                note_receipts(self._batch, outlet.name, self.places, outcomes)
             self._heard([_named(outlet.name, outcome) for outcome in outcomes])
 
         outlet.submit(messages, self._batch.deadline, done)

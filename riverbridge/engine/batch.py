@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Outcome
+from riverbridge.model.receipt import Receipt
 from riverbridge.model.retry import RetryPolicy
 
 Claiming = Literal["auto", "lock", "lease"]
@@ -49,6 +50,9 @@ class Batch:
         """A taker sets this before it answers for a job that took longer than `LONG`."""
         self.states: dict[int, JobState] = {}
         """What rows got under their locks, by id, but for those that were delivered."""
+        self.receipts: list[Receipt] = []
+        """What a taker wants kept of the jobs it answers, added before it does; they are written
+        with the rows that are settled next."""
         self._outcomes: list[Outcome | None] = [None] * len(jobs)
         self._answered_at = [0.0] * len(jobs)
         self._open = len(jobs)
@@ -96,6 +100,11 @@ class Batch:
             waiting, self._leased = self._leased, None
         for then in waiting or ():
             then()
+
+    def take_receipts(self) -> list[Receipt]:
+        """The receipts added since the last call."""
+        taken, self.receipts = self.receipts, []
+        return taken
 
     @property
     def answered(self) -> bool:

@@ -26,7 +26,14 @@ from riverbridge import telemetry
 from riverbridge.engine.batch import LONG, Batch, Feed
 from riverbridge.engine.leases import LeaseBook
 from riverbridge.engine.pace import Pace
-from riverbridge.engine.settling import BACK, SAVEPOINT, Aside, by_halves, write_locked
+from riverbridge.engine.settling import (
+    BACK,
+    SAVEPOINT,
+    Aside,
+    by_halves,
+    write_locked,
+    write_receipts,
+)
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Cancelled, Delivered, Unreachable
@@ -231,6 +238,8 @@ class Lane:
         batch.wait(self._limits.hold - (time.monotonic() - began))
         telemetry.deliver_seconds.record(time.monotonic() - claimed, {"route": feed.name})
         late = self._settle(connection, feed, batch, ahead=ahead)
+        if batch.receipts:
+            write_receipts(connection, self._table, batch.take_receipts())
         self._paces[feed].slowness.held(
             (job.kind for job in batch.jobs), (lease.job.kind for lease in late)
         )

@@ -25,6 +25,7 @@ from riverbridge.service.wiring import (
     kept,
     make_feeds,
     make_routes,
+    open_sinks,
     serve_metrics,
     source_name,
 )
@@ -34,7 +35,9 @@ from riverbridge.store.database import connector, first_connection
 from riverbridge.store.processes import ProcessTable
 from riverbridge.store.schema_check import check_schema
 from riverbridge.upkeep.cleaner import Cleaner
+from riverbridge.upkeep.duty import Duty
 from riverbridge.upkeep.leader import Leader
+from riverbridge.upkeep.receipt_cleaner import ReceiptCleaner
 from riverbridge.upkeep.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -98,7 +101,7 @@ class Bridge:
             check_schema(connection, settings.db_schema)
             crashed = crashed_before(connection, processes, 2 * settings.batch_size)
             if sinks is None:
-                sinks = {name: sink.open(name) for name, sink in settings.sinks.items()}
+                sinks = open_sinks(settings)
             for name, sink in sinks.items():
                 self._outlets[name] = Outlet(name, sink, threads=settings.lanes + 2)
             self.routes = make_routes(settings, self._outlets, source_name(connection, settings))
@@ -163,12 +166,10 @@ class Bridge:
             discarded=kept(keep.discarded),
             schema=schema,
         )
-        return Leader(
-            self._connect,
-            client_id=self.client_id,
-            schema=schema,
-            duties=[Scheduler(schema=schema), cleaner],
-        )
+        duties: list[Duty] = [Scheduler(schema=schema), cleaner]
+        if (receipts := kept(keep.receipts)) is not None:
+            duties.append(ReceiptCleaner(keep=receipts, schema=schema))
+        return Leader(self._connect, client_id=self.client_id, schema=schema, duties=duties)
 
     def _listen(self) -> None:
         settings = self.settings

@@ -21,6 +21,7 @@ from riverbridge.model.replay import ReplayRoute
 from riverbridge.model.retry import ExponentialRetry, FixedRetry, RetryPolicy, RiverRetry
 from riverbridge.settings import Route as RouteSettings
 from riverbridge.settings import Settings, load
+from riverbridge.sinks.base import Sink
 from riverbridge.store.database import Connection
 
 
@@ -41,6 +42,14 @@ def retry_policy(route: RouteSettings) -> RetryPolicy:
     return RiverRetry()
 
 
+def open_sinks(settings: Settings) -> dict[str, Sink]:
+    """The sinks by name; told where some route keeps receipts of theirs."""
+    receipts = {
+        sink for route in settings.routes.values() if route.receipts for sink in route.sinks
+    }
+    return {name: sink.open(name, name in receipts) for name, sink in settings.sinks.items()}
+
+
 def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) -> dict[str, Route]:
     """The takers, by route name. `source` names the events' origin."""
     routes = {}
@@ -59,7 +68,7 @@ def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) 
                 timestamp=sink.stamp,
                 partition=None if sink.place is None else Template.parse(sink.place),
             )
-        routes[name] = Route(name, sinks)
+        routes[name] = Route(name, sinks, receipts=route.receipts)
     return routes
 
 

@@ -259,20 +259,8 @@ class KafkaSink:
             elif not isinstance(raised, KafkaException):
                 return Permanent(scrub(f"Kafka cannot carry it: {raised}", self._secrets))
             else:
-                error = raised.args[0]
-                meaning = classify(error.code())
-                misplaced = error.code() == KafkaError._UNKNOWN_PARTITION
-                if misplaced and refreshed and message.partition is not None:
-                    return Permanent(no_partition(message))
-                if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                    limit = "the limit of the client (message.max.bytes) is"
-                    return Permanent(too_large(message, self._max_bytes, limit))
-                if refreshed or not (misplaced or meaning is Meaning.MISCONFIGURED):
-                    text = f"{error.name()}: {error.str()} (topic {message.destination})"
-                    if meaning is Meaning.FATAL:
-                        client.condemn(text)
-                        meaning = Meaning.UNSENT
-                    return self._outcome(meaning, text, client)
+                if outcome := self._refusal(message, raised.args[0], client, final=refreshed):
+                    return outcome
                 refreshed = True
                 self._ask_again(client, message.destination, deadline)
             try:
@@ -289,6 +277,27 @@ class KafkaSink:
                 raised = again
             else:
                 return None
+
+    def _refusal(
+        self, message: Message, error: KafkaError, client: Client, *, final: bool
+    ) -> Outcome | None:
+        """What the producer's own refusal makes of `message`; None if its topic is to be asked for
+        first, as topics and partitions come into being."""
+        code = error.code()
+        meaning = classify(code)
+        if code == KafkaError.MSG_SIZE_TOO_LARGE:
+            limit = "the limit of the client (message.max.bytes) is"
+            return Permanent(too_large(message, self._max_bytes, limit))
+        misplaced = code == KafkaError._UNKNOWN_PARTITION
+        if not final and (misplaced or meaning is Meaning.MISCONFIGURED):
+            return None
+        if misplaced and message.partition is not None:
+            return Permanent(no_partition(message))
+        text = f"{error.name()}: {error.str()} (topic {message.destination})"
+        if meaning is Meaning.FATAL:
+            client.condemn(text)
+            meaning = Meaning.UNSENT
+        return self._outcome(meaning, text, client)
 
     def _ask_again(self, client: Client, topic: str, deadline: float) -> None:
         """Fetch the topic's metadata, or librdkafka would refuse it for minutes without asking."""

@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 
 from riverbridge.model.job import ClaimedJob, JobState
+from riverbridge.model.receipt import Receipt
 from riverbridge.model.settlement import Lease, Settlement
+from riverbridge.model.text import error_text
 from riverbridge.sql import statement
 from riverbridge.store.database import Connection
 from riverbridge.store.exchange import Rows
@@ -44,6 +46,7 @@ class JobTable:
         self._still_leased = statement("job/still_leased", schema)
         self._delete_leased = statement("job/delete_leased", schema)
         self._orphans = statement("job/orphans", schema)
+        self._insert_receipts = statement("receipt/insert", schema)
 
     def claim(
         self,
@@ -129,6 +132,16 @@ class JobTable:
         parameters = {"ids": [lease.job.id for lease in leases]} | _fence(leases)
         rows = connection.execute(self._delete_leased, parameters).fetchall()
         return {id_ for (id_,) in rows}
+
+    def keep_receipts(self, connection: Connection, receipts: Sequence[Receipt]) -> None:
+        """Write these into our own table; a text is cut as an error's is."""
+        values = {
+            "jobs": [each.job_id for each in receipts],
+            "sinks": [each.sink for each in receipts],
+            "attempts": [each.attempt for each in receipts],
+            "receipts": [None if each.text is None else error_text(each.text) for each in receipts],
+        }
+        connection.execute(self._insert_receipts, values)
 
     def orphans(
         self,

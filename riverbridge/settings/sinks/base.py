@@ -104,11 +104,12 @@ class SinkSettings(Part):
         """What gives up transport security, which only `insecure` allows."""
         return ()
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         """The sink, which may connect only when it is used. Its library is imported only here.
 
-        name: how logs and servers are to know it. Raises ConfigurationError for what only the
-        library can refuse.
+        name: how logs and servers are to know it. receipts: a route wants to know where each
+        message went (`Delivered.receipt`), if the sink can say. Raises ConfigurationError for what
+        only the library can refuse.
         """
         raise NotImplementedError(f"{type(self).__name__} has no open(): a kind of sink needs it")
 

@@ -54,7 +54,7 @@ class EventBridgeSink(AwsSink):
         if self.content_type:
             yield "content_type", "events of EventBridge are JSON; unset it"
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.eventbridge import EventBridgeSink as EventBridge
 
         return EventBridge(

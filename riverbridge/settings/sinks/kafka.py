@@ -83,7 +83,7 @@ class KafkaSink(SinkSettings):
     def insecurities(self) -> Iterable[Found]:
         return insecure_properties(self.config)
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.kafka import KafkaSink as Kafka
 
         return Kafka(
@@ -92,4 +92,5 @@ class KafkaSink(SinkSettings):
             delivery_timeout=self.delivery_timeout,
             client_id=f"riverbridge-{name}",
             msk_iam_region=self.msk_iam_region,
+            receipts=receipts,
         )

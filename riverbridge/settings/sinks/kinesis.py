@@ -63,7 +63,7 @@ class KinesisSink(AwsSink):
                 )
                 yield "headers", f"{name[:80]!r} {text} digits, and no name that is its own"
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.kinesis import KinesisSink as Kinesis
 
         return Kinesis(

@@ -43,7 +43,7 @@ class SnsSink(AwsSink):
     def wants_order(self, keyed: bool) -> str | None:
         return "is a FIFO topic" if self.fifo else None
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.sns import SnsSink as Sns
 
         return Sns(

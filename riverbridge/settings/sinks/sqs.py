@@ -50,7 +50,7 @@ class SqsSink(AwsSink):
         if self.fair_queue and self.fifo:
             yield "fair_queue", "is for standard queues, and this is a FIFO queue; unset it"
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.sqs import SqsSink as Sqs
 
         return Sqs(
@@ -60,4 +60,5 @@ class SqsSink(AwsSink):
             delivery_timeout=self.delivery_timeout,
             threads=self.threads,
             fair_queue=self.fair_queue,
+            receipts=receipts,
         )

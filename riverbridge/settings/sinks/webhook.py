@@ -110,7 +110,7 @@ class WebhookSink(SinkSettings):
     def insecurities(self) -> Iterable[Found]:
         return unencrypted("url", _origin(self.url))
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.webhook import WebhookSink as Webhook
 
         return Webhook(
