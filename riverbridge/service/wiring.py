@@ -47,7 +47,12 @@ def open_sinks(settings: Settings) -> dict[str, Sink]:
     receipts = {
         sink for route in settings.routes.values() if route.receipts for sink in route.sinks
     }
-    return {name: sink.open(name, name in receipts) for name, sink in settings.sinks.items()}
+    return {
+        name: sink.large.around(
+            sink.open(name, name in receipts), name, sink.way, sink.delivery_timeout
+        )
+        for name, sink in settings.sinks.items()
+    }
 
 
 def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) -> dict[str, Route]:

@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 from riverbridge.settings import models, shape
 from riverbridge.settings.parts import Part
 from riverbridge.settings.sinks.kinds import OURS
+from riverbridge.settings.sinks.large import Large
 
 _HEAD = """\
 # Configuration
@@ -58,6 +59,12 @@ _SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[Part], ...]], ...] = (
     ("Console and API", "", ("http",), (models.Http,)),
     ("Probes", "", ("probes",), (models.Probes,)),
     *((kind.title, "", ("sinks", "<NAME>"), (kind,)) for kind in OURS),
+    (
+        "Large messages",
+        "For all sinks but EventBridge's and files. [More](envelopes.md#large-messages).",
+        ("sinks", "<NAME>", "large"),
+        (Large,),
+    ),
     (
         "Routes",
         (

@@ -179,7 +179,8 @@ def _sinks(checked: Checked) -> Iterator[Problem]:
     """What each kind of sink has to say of its settings."""
     for name, sink in checked.settings.sinks.items():
         secrets = Pairs(getattr(sink, "config", {})).secrets()
-        for at, text in sink.problems():
+        found = [*sink.problems(), *_within("large", sink.large.problems(sink.way, sink.envelope))]
+        for at, text in found:
             for secret in secrets:
                 text = text.replace(secret, MASK)
             yield Problem(_at(name, at), " ".join(text.split()))
@@ -234,7 +235,8 @@ def _security(checked: Checked) -> Iterator[Problem]:
 def _insecure(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
     """Path, what is insecure there, and whether it is allowed."""
     for name, sink in settings.sinks.items():
-        for at, text in sink.insecurities():
+        found = [*sink.insecurities(), *_within("large", sink.large.insecurities())]
+        for at, text in found:
             yield _at(name, at), text, sink.insecure
     for name, source in settings.sources.items():
         for at, text in insecure_properties(source.config):
@@ -242,7 +244,13 @@ def _insecure(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
 
 
 def _at(sink: str, field: str) -> Path:
-    return ("sinks", sink, field) if field else ("sinks", sink)
+    return ("sinks", sink, *field.split(".")) if field else ("sinks", sink)
+
+
+def _within(group: str, found: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """What was found in a group of a sink's settings."""
+    for field, text in found:
+        yield f"{group}.{field}", text
 
 
 def _used_templates(checked: Checked) -> Iterator[Problem]:

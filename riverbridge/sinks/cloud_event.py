@@ -22,13 +22,15 @@ def structured(message: Message) -> bytes:
         "datacontenttype" if name == "content-type" else name.removeprefix("ce_"): value
         for name, value in message.headers
     }
-    if message.body is not None and not _is_json(message.body):
-        attributes["data_base64"] = b64encode(message.body).decode()
+    # Where the data is elsewhere, an empty body is none.
+    body = None if "dataref" in attributes else message.body
+    if body is not None and not _is_json(body):
+        attributes["data_base64"] = b64encode(body).decode()
     event = msgspec.json.encode(attributes)
-    if message.body is None or "data_base64" in attributes:
+    if body is None or "data_base64" in attributes:
         return event
     comma = b"," if attributes else b""
-    return b'%b%b"data":%b}' % (event[:-1], comma, message.body)
+    return b'%b%b"data":%b}' % (event[:-1], comma, body)
 
 
 def _is_json(body: bytes) -> bool:

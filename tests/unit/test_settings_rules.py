@@ -254,3 +254,43 @@ def test_an_envelope_and_what_goes_with_it() -> None:
     assert refused({**KAFKA, S + "CONTENT_TYPE": "json"}) == (
         S + "CONTENT_TYPE: is no media type; write it as application/json",
     )
+
+
+L = S + "LARGE__"
+CLAIMS = {L + "POLICY": "claim-check", L + "BUCKET": "payloads"}
+
+
+@pytest.mark.parametrize(
+    ("env", "path", "text"),
+    [
+        ({**KAFKA, L + "POLICY": "claim-check"}, L + "BUCKET", "not set, and POLICY=claim-check"),
+        ({**KAFKA, L + "BUCKET": "payloads"}, L + "BUCKET", "no effect with POLICY=refuse"),
+        ({**KAFKA, **CLAIMS, L + "BUCKET": "Pay"}, L + "BUCKET", "is not the name of a bucket"),
+        (
+            {**KAFKA, **CLAIMS, S + "ENVELOPE": "raw"},
+            L + "POLICY",
+            "set ENVELOPE to one of them, as raw has no place for that",
+        ),
+        (
+            {S + "TYPE": "file", S + "PATH": "-", L + "POLICY": "compress"},
+            L + "POLICY",
+            "compress is not for this type of sink, which has refuse",
+        ),
+        (
+            {S + "TYPE": "kinesis", S + "STREAM_NAME": "s", L + "POLICY": "compress"},
+            L + "POLICY",
+            "which has refuse, claim-check",
+        ),
+        (
+            {**KAFKA, **CLAIMS, L + "ENDPOINT_URL": "http://s3.internal"},
+            L + "ENDPOINT_URL",
+            "unencrypted (http) to another machine; if that is meant, set " + S + "INSECURE=true",
+        ),
+    ],
+)
+def test_what_becomes_of_large_messages(env: dict[str, str], path: str, text: str) -> None:
+    (problem,) = refused(env)
+    assert problem.startswith(f"{path}: ")
+    assert text in problem
+    read({**KAFKA, **CLAIMS})
+    read({**STANDARD, B + "LARGE__POLICY": "compress", B + "ENVELOPE": "raw"})

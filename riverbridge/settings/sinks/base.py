@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, ClassVar, Literal, get_args
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from riverbridge.settings import checks
 from riverbridge.settings.parts import INSECURE, MINUTE, Boolean, Part
 from riverbridge.settings.secrets import Pairs
+from riverbridge.settings.sinks.check import Found, unencrypted
+from riverbridge.settings.sinks.large import Large, Way
 from riverbridge.settings.values import Choice, Properties, Seconds, Text
 from riverbridge.sinks.base import Sink
 
@@ -19,10 +19,9 @@ Envelope = Literal["cloudevents", "cloudevents-structured", "debezium", "job", "
 Stamp = Literal["now", "created_at", "scheduled_at"]
 """As `riverbridge.bridge.envelope` makes them."""
 
-_TYPE = re.compile(r"[!#$%&'*+.^`|~\w-]+/[!#$%&'*+.^`|~\w-]+(\s*;.*)?", re.ASCII)
+__all__ = ["Found", "SinkSettings", "unencrypted"]
 
-Found = tuple[str, str]
-"""A field's name, or "" for the sink as a whole, and what is wrong there."""
+_TYPE = re.compile(r"[!#$%&'*+.^`|~\w-]+/[!#$%&'*+.^`|~\w-]+(\s*;.*)?", re.ASCII)
 
 
 def _content_type(text: str) -> None:
@@ -40,6 +39,9 @@ class SinkSettings(Part):
 
     title: ClassVar[str] = ""
     """Its heading in the configuration reference."""
+
+    way: ClassVar[Way | None] = None
+    """What its messages carry, which decides what can be done with large ones."""
 
     type: str
     headers: Annotated[Mapping[str, str], Properties()] = Field(
@@ -65,6 +67,7 @@ class SinkSettings(Part):
         description="The header `content-type`, in place of the envelope's own.",
         examples=["application/vnd.shop+json"],
     )
+    large: Large = Large()  # type: ignore[call-arg]
     insecure: Boolean = Field(False, description=INSECURE)
 
     @property
@@ -112,10 +115,3 @@ class SinkSettings(Part):
         only the library can refuse.
         """
         raise NotImplementedError(f"{type(self).__name__} has no open(): a kind of sink needs it")
-
-
-def unencrypted(field: str, url: str | None) -> Iterable[Found]:
-    """For `insecurities`: says so where `url` sends over plain HTTP to another machine."""
-    parts = urlsplit(url or "")
-    if parts.scheme == "http" and not checks.is_loopback(parts.hostname or ""):
-        yield field, "sends jobs and signatures unencrypted (http) to another machine"

@@ -10,6 +10,7 @@ from pydantic import Field
 from riverbridge.settings.parts import CONFIG, Config, Servers, Template
 from riverbridge.settings.secrets import Pairs
 from riverbridge.settings.sinks.base import Found, SinkSettings, Stamp
+from riverbridge.settings.sinks.large import Way
 from riverbridge.settings.values import Choice, Text
 from riverbridge.sinks.base import Sink
 
@@ -30,6 +31,7 @@ class KafkaSink(SinkSettings):
     """Deliver to a Kafka topic."""
 
     title: ClassVar[str] = "Kafka sinks"
+    way: ClassVar[Way | None] = "bytes"
 
     type: Literal["kafka"] = Field(description="Selects this kind of sink.", examples=["kafka"])
     bootstrap_servers: Servers = Field(

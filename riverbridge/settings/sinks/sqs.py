@@ -10,6 +10,7 @@ from pydantic import Field
 from riverbridge.settings.parts import Boolean, Url
 from riverbridge.settings.sinks.aws import AwsSink
 from riverbridge.settings.sinks.base import Found
+from riverbridge.settings.sinks.large import Way
 from riverbridge.sinks.base import Sink
 
 
@@ -17,6 +18,7 @@ class SqsSink(AwsSink):
     """Deliver to an SQS queue; one whose URL ends in `.fifo` is a FIFO queue."""
 
     title: ClassVar[str] = "SQS sinks"
+    way: ClassVar[Way | None] = "text"
 
     type: Literal["sqs"] = Field(description="Selects this kind of sink.", examples=["sqs"])
     queue_url: Url = Field(
