@@ -16,11 +16,13 @@ from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.route import Route, Unmatched
 from riverbridge.bridge.template import Template
 from riverbridge.engine.batch import Feed
+from riverbridge.errors import ConfigurationError
 from riverbridge.model.globs import to_like
 from riverbridge.model.replay import ReplayRoute
 from riverbridge.model.retry import ExponentialRetry, FixedRetry, RetryPolicy, RiverRetry
 from riverbridge.settings import Route as RouteSettings
 from riverbridge.settings import Settings, load
+from riverbridge.settings.sinks import SinkSettings
 from riverbridge.sinks.base import Sink
 from riverbridge.store.database import Connection
 
@@ -47,12 +49,16 @@ def open_sinks(settings: Settings) -> dict[str, Sink]:
     receipts = {
         sink for route in settings.routes.values() if route.receipts for sink in route.sinks
     }
-    return {
-        name: sink.large.around(
-            sink.open(name, name in receipts), name, sink.way, sink.delivery_timeout
-        )
-        for name, sink in settings.sinks.items()
-    }
+    return {name: _opened(name, sink, name in receipts) for name, sink in settings.sinks.items()}
+
+
+def _opened(name: str, settings: SinkSettings, receipts: bool) -> Sink:
+    sink = settings.open(name, receipts)
+    try:
+        return settings.around(sink, name)
+    except ConfigurationError:
+        sink.close()
+        raise
 
 
 def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) -> dict[str, Route]:

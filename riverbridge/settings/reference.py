@@ -11,6 +11,7 @@ from riverbridge.settings import models, shape
 from riverbridge.settings.parts import Part
 from riverbridge.settings.sinks.kinds import OURS
 from riverbridge.settings.sinks.large import Large
+from riverbridge.settings.sinks.schema import Registry
 
 _HEAD = """\
 # Configuration
@@ -64,6 +65,12 @@ _SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[Part], ...]], ...] = (
         "For all sinks but EventBridge's and files. [More](envelopes.md#large-messages).",
         ("sinks", "<NAME>", "large"),
         (Large,),
+    ),
+    (
+        "Schema registry",
+        "For Kafka sinks. [More](kafka.md#schemas).",
+        ("sinks", "<NAME>", "schema"),
+        (Registry,),
     ),
     (
         "Routes",

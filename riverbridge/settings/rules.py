@@ -15,6 +15,7 @@ from riverbridge.settings.reading import Problem
 from riverbridge.settings.secrets import MASK, Pairs
 from riverbridge.settings.shape import Path, variable
 from riverbridge.settings.sinks import SinkSettings
+from riverbridge.settings.sinks.check import within
 from riverbridge.settings.sinks.kafka import insecure_properties
 from riverbridge.settings.values import spell
 
@@ -179,7 +180,7 @@ def _sinks(checked: Checked) -> Iterator[Problem]:
     """What each kind of sink has to say of its settings."""
     for name, sink in checked.settings.sinks.items():
         secrets = Pairs(getattr(sink, "config", {})).secrets()
-        found = [*sink.problems(), *_within("large", sink.large.problems(sink.way, sink.envelope))]
+        found = [*sink.problems(), *within("large", sink.large.problems(sink.way, sink.envelope))]
         for at, text in found:
             for secret in secrets:
                 text = text.replace(secret, MASK)
@@ -235,7 +236,7 @@ def _security(checked: Checked) -> Iterator[Problem]:
 def _insecure(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
     """Path, what is insecure there, and whether it is allowed."""
     for name, sink in settings.sinks.items():
-        found = [*sink.insecurities(), *_within("large", sink.large.insecurities())]
+        found = [*sink.insecurities(), *within("large", sink.large.insecurities())]
         for at, text in found:
             yield _at(name, at), text, sink.insecure
     for name, source in settings.sources.items():
@@ -245,12 +246,6 @@ def _insecure(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
 
 def _at(sink: str, field: str) -> Path:
     return ("sinks", sink, *field.split(".")) if field else ("sinks", sink)
-
-
-def _within(group: str, found: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """What was found in a group of a sink's settings."""
-    for field, text in found:
-        yield f"{group}.{field}", text
 
 
 def _used_templates(checked: Checked) -> Iterator[Problem]:

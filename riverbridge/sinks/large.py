@@ -1,7 +1,4 @@
-"""Messages that are larger than their receiver wants: compressed, or left in S3 with a reference.
-
-A sink around another one. What is not large goes through it untouched.
-"""
+"""Messages larger than their receiver wants: compressed, or left in S3 with a reference."""
 
 from __future__ import annotations
 
@@ -12,65 +9,15 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from riverbridge.model.outcome import Outcome
-from riverbridge.sinks.aws_batch import behind
 from riverbridge.sinks.aws_text import PAYLOAD_SIZE
-from riverbridge.sinks.base import Message, Sink
+from riverbridge.sinks.base import Message
 from riverbridge.sinks.claims import Claims
-
-Pack = Callable[[Sequence[Message], float], Sequence[Message | Outcome]]
-"""Makes large messages small, before a time.monotonic; an outcome for each that it cannot."""
+from riverbridge.sinks.packed import Pack
 
 POINTER = "software.amazon.payloadoffloading.PayloadS3Pointer"
 """What AWS's extended clients for SQS and SNS (version 2 of their format) call their reference."""
 LEVEL = 6
 """Of gzip."""
-
-
-class LargeSink:
-    """Delivers through `sink`; a body above `limit` bytes goes through `pack` before.
-
-    A message that cannot be packed holds the later ones of its key back in that call, as the sinks
-    that keep an order do.
-    """
-
-    def __init__(
-        self, sink: Sink, limit: int, pack: Pack, close: Callable[[], None] = lambda: None
-    ) -> None:
-        self._sink = sink
-        self._limit = limit
-        self._pack = pack
-        self._close = close
-
-    def deliver(self, messages: Sequence[Message], deadline: float) -> Sequence[Outcome]:
-        """Send `messages`; one outcome each, in order."""
-        large = [
-            place
-            for place, message in enumerate(messages)
-            if message.body is not None and len(message.body) > self._limit
-        ]
-        if not large:
-            return self._sink.deliver(messages, deadline)
-        packed = dict(zip(large, self._pack([messages[i] for i in large], deadline), strict=True))
-        outcomes: list[Outcome | None] = [None] * len(messages)
-        ready: list[Message] = []
-        failed: dict[str, Outcome] = {}
-        for place, message in enumerate(messages):
-            made = packed.get(place, message)
-            if message.key is not None and message.key in failed:
-                outcomes[place] = behind(failed[message.key])
-            elif isinstance(made, Message):
-                ready.append(made)
-            else:
-                outcomes[place] = made
-                if message.key is not None:
-                    failed[message.key] = made
-        answers = iter(self._sink.deliver(ready, deadline) if ready else ())
-        return [next(answers) if outcome is None else outcome for outcome in outcomes]
-
-    def close(self) -> None:
-        """Close both."""
-        self._close()
-        self._sink.close()
 
 
 def compressing(*, text: bool) -> Pack:

@@ -107,6 +107,10 @@ class SinkSettings(Part):
         """What gives up transport security, which only `insecure` allows."""
         return ()
 
+    def around(self, sink: Sink, name: str) -> Sink:
+        """What `open` gave, and around it what prepares messages for it."""
+        return self.large.around(sink, name, self.way, self.delivery_timeout)
+
     def open(self, name: str, receipts: bool = False) -> Sink:
         """The sink, which may connect only when it is used. Its library is imported only here.
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
 from riverbridge.settings import checks
 
 Found = tuple[str, str]
 """A field's name, or "" for the sink as a whole, and what is wrong there."""
+
+
+def within(group: str, found: Iterable[Found]) -> Iterator[Found]:
+    """What was found in a group of a sink's settings."""
+    for field, text in found:
+        yield f"{group}.{field}", text
 
 
 def unencrypted(field: str, url: str | None) -> Iterable[Found]:

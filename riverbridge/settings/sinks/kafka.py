@@ -10,7 +10,9 @@ from pydantic import Field
 from riverbridge.settings.parts import CONFIG, Config, Servers, Template
 from riverbridge.settings.secrets import Pairs
 from riverbridge.settings.sinks.base import Found, SinkSettings, Stamp
+from riverbridge.settings.sinks.check import within
 from riverbridge.settings.sinks.large import Way
+from riverbridge.settings.sinks.schema import Registry
 from riverbridge.settings.values import Choice, Text
 from riverbridge.sinks.base import Sink
 
@@ -50,6 +52,7 @@ class KafkaSink(SinkSettings):
     timestamp: Annotated[Stamp, Choice(*get_args(Stamp))] = Field(
         "now", description="The records' time: when it is sent, or an instant of the job's."
     )
+    registry: Registry = Field(Registry(), alias="schema")  # type: ignore[call-arg]
     config: Config = Field(Pairs(), description=CONFIG, examples=['{"compression.type":"zstd"}'])
     msk_iam_region: Annotated[str | None, Text(64)] = Field(
         None,
@@ -82,8 +85,15 @@ class KafkaSink(SinkSettings):
         ):
             yield "config", text
 
+        yield from within("schema", self.registry.problems(self.envelope))
+
     def insecurities(self) -> Iterable[Found]:
-        return insecure_properties(self.config)
+        yield from insecure_properties(self.config)
+        yield from within("schema", self.registry.insecurities())
+
+    def around(self, sink: Sink, name: str) -> Sink:
+        # Outermost: what the schema is for is the job's body, and not what is made of a large one.
+        return self.registry.around(super().around(sink, name), self.delivery_timeout)
 
     def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.kafka import KafkaSink as Kafka

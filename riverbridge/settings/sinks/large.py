@@ -77,10 +77,11 @@ class Large(Part):
         """`sink`, with the policy applied before it."""
         if self.policy == "refuse":
             return sink
-        from riverbridge.sinks.large import LargeSink, claiming, compressing, dataref, pointer
+        from riverbridge.sinks.large import claiming, compressing, dataref, pointer
+        from riverbridge.sinks.packed import PackedSink
 
         if self.policy == "compress":
-            return LargeSink(sink, self.limit, compressing(text=way == "text"))
+            return PackedSink(sink, self.limit, compressing(text=way == "text"))
         from riverbridge.sinks.claims import Claims
 
         assert self.bucket is not None  # `problems` has seen to it
@@ -93,4 +94,4 @@ class Large(Part):
             timeout=delivery_timeout / 2,
         )
         pack = claiming(claims, pointer if way == "text" else dataref)
-        return LargeSink(sink, self.limit, pack, claims.close)
+        return PackedSink(sink, self.limit, pack, claims.close)
