@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator
+from typing import get_args
 
 from riverbridge.errors import ConditionError, ConfigurationError
 from riverbridge.settings import sharing
@@ -160,6 +161,11 @@ def _overrides(checked: Checked) -> Iterator[Problem]:
                     "cannot be with ORDERED=true: the order is that of the route's own key",
                     (("routes", name, "ordered"),),
                 )
+            known_envelopes = get_args(type(sink).model_fields["envelope"].annotation)
+            if own.envelope is not None and own.envelope not in known_envelopes:
+                text = f"{own.envelope} is not for a sink of type {sink.type}, which has "
+                yield Problem((*path, "envelope"), text + ", ".join(known_envelopes))
+                continue
             for field in ("topic", "url", "detail_type"):
                 if getattr(own, field) is not None and sink.destination[0] != field:
                     text = f"has no meaning for the sink {sink_name}, which is of type {sink.type}"
@@ -275,6 +281,13 @@ def _dead_letters(checked: Checked) -> Iterator[Problem]:
                     f"sink {route.dead_letters} sends in transactions, which are for whole batches "
                     f"({variable(flag)}=true); name another",
                     (flag,),
+                )
+            if (why := sink.wants_bodies) is not None:
+                yield Problem(
+                    path,
+                    f"sink {route.dead_letters} {why}, and a job may be discarded for want of just "
+                    "that; name another",
+                    (("sinks", route.dead_letters),),
                 )
             if _OF_THE_JOB.search(sink.destination[1]):
                 yield Problem(

@@ -75,6 +75,27 @@ def test_each_sinks_receipts_are_kept(
     assert (2, "second", 1, None) not in found
 
 
+def test_jobs_of_conditions_and_of_keys_have_theirs(
+    tables: Database, look: psycopg.Connection[Any]
+) -> None:
+    for number in range(6):
+        add(look, args=f"""'{{"n": {number}}}'""")
+        add(look, queue="'keyed'", args=f"""'{{"n": {number % 2}}}'""")
+    low, high, keyed = "ROUTES__LOW__", "ROUTES__HIGH__", "ROUTES__KEYED__"
+    env = {
+        low + "QUEUES": "q", low + "SINKS": "out", low + "WHEN": "args.n < 3",
+        low + "RECEIPTS": "true",
+        high + "QUEUES": "q", high + "SINKS": "out",
+        keyed + "QUEUES": "keyed", keyed + "SINKS": "out", keyed + "RECEIPTS": "true",
+        keyed + "KEY": "{args.n}", keyed + "ORDERED": "true",
+    }  # fmt: skip
+    with running_bridge(tables, {"out": ScriptedSink(named)}, env):
+        finished(look, 12)
+    # Those of `q` have odd ids; the first three are the ones that the condition is true of.
+    wanted = sorted([1, 3, 5, *range(2, 13, 2)])
+    assert receipts(look) == [(id_, "out", 1, f"orders[3]@{id_}") for id_ in wanted]
+
+
 def test_without_being_asked_nothing_is_kept(
     tables: Database, look: psycopg.Connection[Any]
 ) -> None:

@@ -448,6 +448,50 @@ def test_an_envelope_and_what_goes_with_it() -> None:
     )
 
 
+O = R + "OVERRIDES__EVENTS__"  # noqa: E741 - as short as its neighbours
+BODY = {S + "BODY": '{"id":{id}}'}
+REGISTRY = {S + "REGISTRY__URL": "https://registry"}
+RIVER = {S + "TYPE": "river", S + "DATABASE_URL": "postgresql://other/b"}
+
+
+@pytest.mark.parametrize(
+    ("env", "path", "text"),
+    [
+        ({O + "ENVELOPE": "template"}, O + "ENVELOPE", f"made of the sink's body, and {S}BODY is"),
+        ({O + "ENVELOPE": "raw", **BODY}, S + "BODY", "has no effect with ENVELOPE=cloudevents"),
+        (
+            {O + "ENVELOPE": "cloudevents-structured", **REGISTRY},
+            O + "ENVELOPE",
+            f"{S}REGISTRY__URL: is for args",
+        ),
+        (
+            {O + "ENVELOPE": "raw", S + "LARGE__POLICY": "claim-check", S + "LARGE__BUCKET": "own"},
+            O + "ENVELOPE",
+            f"{S}LARGE__POLICY: claim-check refers to bodies as CloudEvents do",
+        ),
+    ],
+)
+def test_a_routes_envelope_has_to_suit_what_the_sink_says(
+    env: dict[str, str], path: str, text: str
+) -> None:
+    (problem,) = refused({**KAFKA, **ROUTE, **env})
+    assert problem.startswith(f"{path}: ")
+    assert text in problem
+
+
+def test_a_body_may_be_for_a_route_only_and_an_envelope_not_for_every_sink() -> None:
+    read({**KAFKA, **ROUTE, **BODY, O + "ENVELOPE": "template"})
+    read({**KAFKA, **ROUTE, **BODY, S + "ENVELOPE": "template", O + "ENVELOPE": "raw"})
+    (problem,) = refused({**RIVER, **ROUTE, O + "ENVELOPE": "raw"})
+    assert problem == O + "ENVELOPE: raw is not for a sink of type river, which has cloudevents"
+
+
+def test_a_dead_letter_sink_takes_every_body() -> None:
+    env = {**KAFKA, **STANDARD, **ROUTE, **REGISTRY, R + "SINKS": "billing"}
+    (problem,) = refused({**env, R + "DEAD_LETTERS": "events"})
+    assert problem.startswith(R + "DEAD_LETTERS: sink events takes what is as its schema wants it")
+
+
 L = S + "LARGE__"
 CLAIMS = {L + "POLICY": "claim-check", L + "BUCKET": "payloads"}
 

@@ -378,6 +378,11 @@ def test_the_content_type_may_be_another(kind: str) -> None:
     ]
 
 
+def test_a_body_is_for_its_own_envelope_only() -> None:
+    made = envelope("job", body=Body.parse('{"no":{id}}'))
+    assert json.loads(made.render(job(id=42)).body or b"")["id"] == 42
+
+
 def test_a_message_may_have_a_time_and_a_partition() -> None:
     created, due = datetime(2026, 1, 2, tzinfo=UTC), datetime(2027, 1, 2, tzinfo=UTC)
     one = job(created_at=created, scheduled_at=due, args='{"p": 7}')

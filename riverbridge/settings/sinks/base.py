@@ -109,6 +109,11 @@ class SinkSettings(Part):
         return None
 
     @property
+    def wants_bodies(self) -> str | None:
+        """Why it does not take every body that a job may have, or None."""
+        return None
+
+    @property
     def ledger(self) -> bool:
         """Whether it opens a `LedgerSink`, so that a crash leads to questions, not to repeats."""
         return False

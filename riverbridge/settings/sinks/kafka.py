@@ -82,6 +82,10 @@ class KafkaSink(SinkSettings):
     def place(self) -> str | None:
         return self.partition
 
+    @property
+    def wants_bodies(self) -> str | None:
+        return None if self.registry.url is None else "takes what is as its schema wants it only"
+
     def wants_order(self, keyed: bool) -> str | None:
         return "is Kafka and the route has a key" if keyed else None
 
