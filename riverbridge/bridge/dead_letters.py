@@ -153,7 +153,10 @@ class DeadLetters:
             # They fill what a message may carry: why it died is worth more.
             headers = tuple(said)
         destination = self._destination.render(job)
-        return msgspec.structs.replace(message, headers=headers, destination=destination)
+        # Another topic has other partitions, and the time may be what was refused.
+        return msgspec.structs.replace(
+            message, headers=headers, destination=destination, timestamp=None, partition=None
+        )
 
 
 def lost(job: ClaimedJob) -> Permanent | None:

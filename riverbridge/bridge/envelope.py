@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from riverbridge.bridge.body import Body
 from riverbridge.bridge.template import Template, field
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
@@ -16,11 +17,16 @@ from riverbridge.model.outcome import Cancelled
 from riverbridge.sinks.base import REPLAY, Message, headers_problem
 from riverbridge.sinks.cloud_event import event
 
-EnvelopeKind = Literal["cloudevents", "cloudevents-structured", "debezium", "job", "raw"]
+EnvelopeKind = Literal[
+    "cloudevents", "cloudevents-structured", "debezium", "job", "raw", "template"
+]
 """`cloudevents`: CloudEvents 1.0, binary mode, attributes as `ce_…` headers;
 `cloudevents-structured`: all of the event in the body. `debezium`: what Debezium's outbox event
 router makes: the args, and the event id in the header `id`. `job`: the whole row, as a JSON object.
-`raw`: the args and one header, `event-id`."""
+`raw`: the args and one header, `event-id`. `template`: a body of the user's own."""
+
+Stamp = Literal["now", "created_at", "scheduled_at"]
+"""What a message's own time is; `now` leaves it to the sink."""
 
 KINDS_KEPT = 1000
 """Kinds whose header is kept ready."""
@@ -31,6 +37,7 @@ _tombstone = field("metadata", "tombstone")
 _expires_at = field("metadata", "expires_at")
 _replay = field("metadata", "riverbridge:replay")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+_PARTITION = re.compile("[0-9]{1,9}")
 _encode = msgspec.json.Encoder().encode
 _instant = msgspec.json.Decoder(datetime)
 
@@ -46,8 +53,14 @@ class Envelope:
         destination: Template | None = None,
         key: Template | None = None,
         headers: Mapping[str, Template] | None = None,
+        body: Body | None = None,
+        content_type: str | None = None,
+        timestamp: Stamp = "now",
+        partition: Template | None = None,
     ) -> None:
-        """source: the events' source name, the same on every process and attempt."""
+        """source: the events' source name, the same on every process and attempt. body: for
+        `template`. content_type: in place of the envelope's own. partition: gives a whole number.
+        """
         self._kind = kind
         self._source = source
         self._destination = destination or Template.parse("")
@@ -57,8 +70,13 @@ class Envelope:
         self._fixed = (
             ("ce_specversion", "1.0"),
             ("ce_source", source),
-            ("content-type", "application/json"),
+            ("content-type", content_type or "application/json"),
         )
+        self._body = body if kind == "template" else None
+        self._content_type = content_type
+        self._stamp = timestamp
+        self._partition = partition
+        self._placed = partition is not None or timestamp != "now"
         # Jobs of a batch share kinds and often their instant; made once, these cost nothing.
         self._types: dict[str, tuple[str, str]] = {}
         self._time: tuple[bytes, tuple[str, str]] = (b"", ("", ""))
@@ -97,23 +115,39 @@ class Envelope:
             )
             if problem := headers_problem(headers):
                 raise TemplateError(problem)
-        return Message(
+        message = Message(
             id_,
             body,
             self._fixed_destination or self._destination.render(job),
             None if self._key is None else self._key.render(job),
             headers,
-            None,
         )
+        return self._place(message, job) if self._placed else message
+
+    def _place(self, message: Message, job: ClaimedJob) -> Message:
+        """The message with the time and the partition that the sink is to give it."""
+        at = partition = None
+        if self._stamp != "now":
+            at = job.created_at if self._stamp == "created_at" else job.scheduled_at
+        if self._partition is not None:
+            text = self._partition.render(job)
+            if not _PARTITION.fullmatch(text):
+                raise TemplateError(
+                    f"the partition {text[:80]!r} (of {self._partition.text!r}) is no whole number "
+                    "of at most nine digits"
+                )
+            partition = int(text)
+        return msgspec.structs.replace(message, timestamp=at, partition=partition)
 
     def _wrapped(self, job: ClaimedJob, id_: str) -> tuple[tuple[tuple[str, str], ...], bytes]:
         """Headers and body of the rarer kinds."""
-        if self._kind == "raw":
-            return (("event-id", id_),), job.args.encode()
-        if self._kind == "debezium":
-            return (("id", id_),), job.args.encode()
-        if self._kind == "job":
-            return (("event-id", id_), ("content-type", "application/json")), _row(job)
+        if self._kind in ("raw", "debezium"):
+            id_header = ("id" if self._kind == "debezium" else "event-id", id_)
+            typed = self._content_type and ("content-type", self._content_type)
+            return (id_header, typed) if typed else (id_header,), job.args.encode()
+        if self._kind in ("job", "template"):
+            made = _row(job) if self._body is None else self._body.render(job, id_)
+            return (("event-id", id_), self._fixed[-1]), made
         attributes = {
             "specversion": "1.0",
             "id": id_,

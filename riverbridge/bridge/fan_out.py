@@ -25,6 +25,7 @@ from riverbridge.bridge.memory import (
     note_parked,
     recall,
 )
+from riverbridge.bridge.receipts import note_receipts
 from riverbridge.engine.batch import Batch
 from riverbridge.model.outcome import (
     Cancelled,
@@ -103,13 +104,16 @@ class FanOut:
         *,
         patience: float,
         alarms: Alarms,
+        receipts: bool = False,
         answer: Answer,
     ) -> None:
-        """places: the jobs that have no outcome yet. patience: seconds."""
+        """places: the jobs that have no outcome yet. patience: seconds. receipts: keep those of
+        what the jobs' answers are made of, also where a sink gave its part of it late."""
         self._batch = batch
         self._places = places
         self._patience = patience
         self._alarms = alarms
+        self._receipts = receipts
         self._answer = answer
         self._names = frozenset(branch.name for branch in branches)
         self._memories = {
@@ -217,7 +221,14 @@ class FanOut:
             outcomes = self._all_delivered()
             if outcomes is None:
                 outcomes = self._outcomes(refused_by)
+            if self._receipts:
+                self._note_receipts()
         self._answer(self._places, outcomes, refused_by)
+
+    def _note_receipts(self) -> None:
+        for share in self._shares:
+            answers = share.answers()
+            note_receipts(self._batch, share.branch.name, [*answers], [*answers.values()])
 
     def _all_delivered(self) -> Sequence[Outcome] | None:
         """The usual case."""

@@ -10,6 +10,7 @@ from riverbridge.bridge.dead_letters import DeadLetters, lost
 from riverbridge.bridge.envelope import Envelope, expired
 from riverbridge.bridge.fan_out import FanOut
 from riverbridge.bridge.outlet import Outlet
+from riverbridge.bridge.receipts import note_receipts
 from riverbridge.engine.batch import LOST, Batch
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
@@ -31,14 +32,17 @@ class Route:
         patience: float = PATIENCE,
         dead_letters: DeadLetters | None = None,
         alarms: Alarms | None = None,
+        receipts: bool = False,
     ) -> None:
         """patience: seconds; for several sinks. dead_letters: what gets a job before its discard.
-        alarms: shared by the routes of a process.
+        alarms: shared by the routes of a process. receipts: keep what each sink said when it
+        confirmed a job.
         """
         self.name = name
         self._patience = patience
         self._dead_letters = dead_letters
         self._alarms = alarms or Alarms()
+        self._receipts = receipts
         self._branches = [
             Branch(outlet, envelope, self._alarms.clock) for outlet, envelope in sinks.items()
         ]
@@ -63,9 +67,13 @@ class Route:
         if len(self._branches) == 1:
             [branch] = self._branches
             refused_by = dict.fromkeys(places, branch) if self._dead_letters else {}
-            branch.send(
-                batch, places, lambda outcomes: self._answer(batch, places, outcomes, refused_by)
-            )
+
+            def answered(outcomes: Sequence[Outcome]) -> None:
+                if self._receipts:
+                    note_receipts(batch, branch.name, places, outcomes)
+                self._answer(batch, places, outcomes, refused_by)
+
+            branch.send(batch, places, answered)
             return
         FanOut(
             batch,
@@ -73,6 +81,7 @@ class Route:
             self._branches,
             patience=self._patience,
             alarms=self._alarms,
+            receipts=self._receipts,
             answer=lambda *answer: self._answer(batch, *answer),
         ).start()
 

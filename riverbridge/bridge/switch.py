@@ -17,6 +17,7 @@ from riverbridge.errors import ConditionError
 from riverbridge.model import globs
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Cancelled, Outcome, Retry
+from riverbridge.model.receipt import Receipt
 
 REMEMBERED = 20_000
 """Choices kept between the claim and the hand-over."""
@@ -131,6 +132,9 @@ class _Share(Batch):
         super().answer(outcomes, start)
         for place, outcome in zip(self._places[start:], outcomes, strict=False):
             self._whole.answer([outcome], place)
+
+    def add_receipts(self, receipts: Sequence[Receipt]) -> None:
+        self._whole.add_receipts(receipts)
 
     @property
     def abandoned(self) -> bool:

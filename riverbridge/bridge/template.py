@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
+
+T = TypeVar("T")
 
 LONGEST = 4096
 """Characters a rendered template may have."""
@@ -32,8 +34,9 @@ _COLUMNS: dict[str, Reader] = {
     "attempt": lambda job: str(job.attempt + 1),
     "tags": attrgetter("tags"),
 }
-_DOCUMENTS = ("args", "metadata")
-_PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+DOCUMENTS = ("args", "metadata")
+"""The columns that hold JSON."""
+PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _STEP = re.compile(r"[\w\-:@/ ]+\Z")
 _NULL = msgspec.Raw(b"null")
 _string = msgspec.json.Decoder(str)
@@ -47,22 +50,32 @@ def _only(name: str) -> msgspec.json.Decoder[Any]:
 
 
 def field(document: str, *path: str) -> Reader:
-    """Reads the field at `path` of a job's `args` or `metadata`.
+    """Reads the field at `path` of a job's `args` or `metadata`, as text."""
+    return _reader(document, path, _text)
 
-    The reader raises TemplateError if a document on the way is not an object, or is nested too
+
+def json_field(document: str, *path: str) -> Callable[[ClaimedJob], bytes]:
+    """The same, as the JSON that Postgres holds there; `null` also where there is nothing."""
+    return _reader(document, path, bytes)
+
+
+def _reader(
+    document: str, path: Sequence[str], convert: Callable[[msgspec.Raw], T]
+) -> Callable[[ClaimedJob], T]:
+    """The reader raises TemplateError if a document on the way is not an object, or is nested too
     deep. All other fields are passed over; one scan for each template is less than keeping them.
     """
     text_of = attrgetter(document)
     first, *steps = (_only(name).decode for name in path)
 
-    def read(job: ClaimedJob) -> str | None:
+    def read(job: ClaimedJob) -> T:
         try:
             raw = first(text_of(job)).value
             for step in steps:
                 if raw == _NULL:
-                    return None
+                    break
                 raw = step(raw).value
-            return _text(raw)
+            return convert(raw)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise TemplateError(f"{document}.{'.'.join(path)}: {error}") from error
 
@@ -99,7 +112,7 @@ class Template:
         literals = [""]
         fields: list[tuple[str, Reader]] = []
         end = 0
-        for match in _PART.finditer(text):
+        for match in PART.finditer(text):
             literals[-1] += text[end : match.start()]
             end = match.end()
             found = match.group()
@@ -157,11 +170,16 @@ def _or(read: Reader, other: str) -> Reader:
     return reader
 
 
+def is_path(steps: Sequence[str]) -> bool:
+    """Whether templates can name such a field."""
+    return all(_STEP.match(step) for step in steps)
+
+
 def _field(text: str, name: str) -> tuple[str, Reader]:
     root, *path = name.strip().split(".")
     if root in _COLUMNS and not path:
         return root, _COLUMNS[root]
-    if root in _DOCUMENTS and path and all(_STEP.match(step) for step in path):
+    if root in DOCUMENTS and path and is_path(path):
         return f"{root}.{'.'.join(path)}", field(root, *path)
-    known = ", ".join([*_COLUMNS, *(f"{document}.<path>" for document in _DOCUMENTS)])
+    known = ", ".join([*_COLUMNS, *(f"{document}.<path>" for document in DOCUMENTS)])
     raise TemplateError(f"{text!r} asks for {{{name}}}, which no job has; known are {known}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from riverbridge.bridge.body import Body
 from riverbridge.bridge.condition import Condition
 from riverbridge.bridge.template import Template
 from riverbridge.errors import ConfigurationError
@@ -35,6 +36,7 @@ def config(as_json: bool, dotenv: Path, toml: Path) -> None:
             dotenv=dotenv,
             toml=toml,
             check_template=Template.parse,
+            check_body=Body.parse,
             check_condition=Condition.parse,
         )
     except ConfigurationError as error:

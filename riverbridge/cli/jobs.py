@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import click
+import msgspec
 
 from riverbridge.cli.database import FAILED, database_options, opened
 from riverbridge.cli.job_changes import CANCEL, DELETE, RETRY, Changing, Command, some
 from riverbridge.cli.job_options import filter_options, job_filter
-from riverbridge.cli.shown import json_line, show_job, show_jobs
+from riverbridge.cli.shown import json_line, show_job, show_jobs, show_receipts
 from riverbridge.model.job import JobState
 from riverbridge.model.job_filter import LIMIT_MAX, JobFilter
 from riverbridge.model.job_order import OrderBy
 from riverbridge.store import administration as store
+from riverbridge.store.receipts import receipts_of
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
 
@@ -67,10 +69,12 @@ def show(id: int, database_url: str | None, schema: str | None, as_json: bool) -
     """Show all that is known of a job."""
     with opened(database_url, schema, "jobs") as database:
         found = database.perform(store.job_get(id, schema=schema), 1)
+        receipts = database.perform(receipts_of(id, schema=schema), 1)
     if as_json:
-        json_line(found)
+        json_line(msgspec.structs.asdict(found) | {"receipts": receipts})
     else:
         show_job(found)
+        show_receipts(receipts)
 
 
 def _add(command: Command) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from riverbridge.model.job import Job, JobState
 from riverbridge.model.queue import Queue
+from riverbridge.model.receipt import KeptReceipt
 from riverbridge.model.replay import Replay
 
 _UNLIMITED = 100_000
@@ -72,6 +73,16 @@ def show_job(job: Job) -> None:
         click.echo(f"error of attempt {error.attempt}, {moment(error.at)}:")
         for line in f"{error.error}\n{error.trace}".rstrip("\n").split("\n"):
             click.echo(f"  {printable(line)}")
+
+
+def show_receipts(receipts: Iterable[KeptReceipt]) -> None:
+    """Print which sink confirmed a job, on which attempt, when and where."""
+    for receipt in receipts:
+        where = "" if receipt.receipt is None else f": {printable(receipt.receipt)}"
+        click.echo(
+            f"confirmed by {printable(receipt.sink)} on attempt {receipt.attempt}, "
+            f"{moment(receipt.at)}{where}"
+        )
 
 
 def show_queues(queues: Iterable[Queue]) -> None:

@@ -1,4 +1,4 @@
-"""SQS, SNS, EventBridge and Kinesis on loopback: ministack, in a virtual environment of its own.
+"""SQS, SNS, EventBridge, Kinesis and S3 on loopback: ministack, in an environment of its own.
 
 It needs one exact botocore, so it cannot be installed next to riverbridge.
 """
@@ -142,7 +142,7 @@ class SqsServer(Throwaway):
         environment = plain_environment(
             HOME=str(directory), TMPDIR=str(directory), S3_DATA_DIR=str(directory / "s3"),
             BIND_HOST=LOOPBACK, MINISTACK_HOST=LOOPBACK, GATEWAY_PORT=str(self.port),
-            MINISTACK_REGION=REGION, SERVICES="sqs,sns,events,kinesis", LOG_LEVEL="WARNING",
+            MINISTACK_REGION=REGION, SERVICES="sqs,sns,events,kinesis,s3", LOG_LEVEL="WARNING",
         )  # fmt: skip
         child = ChildProcess(
             self._command, log=directory / "sqs.log", cwd=directory, env=environment,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from riverbridge.engine.sieve import Sieve
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Outcome
+from riverbridge.model.receipt import Receipt
 from riverbridge.model.retry import RetryPolicy
 from riverbridge.model.settlement import Settlement, settlement
 
@@ -64,6 +65,7 @@ class Batch:
         """A taker sets this before it answers for a job that took longer than `LONG`."""
         self.states: dict[int, JobState] = {}
         """What rows got under their locks, by id, but for those that were delivered."""
+        self._receipts: list[Receipt] = []
         self._outcomes: list[Outcome | None] = [None] * len(jobs)
         self._answered_at = [0.0] * len(jobs)
         self._open = len(jobs)
@@ -111,6 +113,18 @@ class Batch:
             waiting, self._leased = self._leased, None
         for then in waiting or ():
             then()
+
+    def add_receipts(self, receipts: Sequence[Receipt]) -> None:
+        """What a taker wants kept of jobs, given before it answers for them; it is written with the
+        rows that are settled next."""
+        with self._lock:
+            self._receipts += receipts
+
+    def take_receipts(self) -> list[Receipt]:
+        """The receipts added since the last call."""
+        with self._lock:
+            taken, self._receipts = self._receipts, []
+        return taken
 
     @property
     def answered(self) -> bool:

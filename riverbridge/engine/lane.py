@@ -27,7 +27,7 @@ from riverbridge.engine.leases import LeaseBook
 from riverbridge.engine.ordered import Ordered
 from riverbridge.engine.pace import Pace
 from riverbridge.engine.settler import Settler
-from riverbridge.engine.settling import Aside
+from riverbridge.engine.settling import Aside, write_receipts
 from riverbridge.engine.slots import Slot
 from riverbridge.engine.waking import Waker
 from riverbridge.model.job import ClaimedJob, JobState
@@ -258,6 +258,7 @@ class Lane:
             batch.on_late()
         telemetry.deliver_seconds.record(time.monotonic() - claimed, {"route": feed.name})
         late = self._settler.settle(connection, feed, batch, ahead=ahead)
+        write_receipts(connection, self._table, batch.take_receipts())
         self._paces[feed].slowness.held(
             (job.kind for job in batch.jobs), (lease.job.kind for lease in late)
         )

@@ -11,9 +11,10 @@ import msgspec
 from riverbridge import telemetry
 from riverbridge.engine.batch import Batch, Feed
 from riverbridge.engine.pace import Slowness
-from riverbridge.engine.settling import Aside, by_halves, write_leased
+from riverbridge.engine.settling import Aside, by_halves, write_leased, write_receipts
 from riverbridge.model.job import JobState
 from riverbridge.model.outcome import Delivered, InDoubt, Outcome, Unreachable
+from riverbridge.model.receipt import Receipt
 from riverbridge.model.settlement import Lease, Settlement, released
 from riverbridge.store.database import Connection, transaction
 from riverbridge.store.jobs import JobTable
@@ -157,7 +158,8 @@ class LeaseBook:
         handed_over = out.batch.handed_over
         # What a function settled itself is completed, whatever became of the function then.
         states = dict.fromkeys(handed_over, JobState.COMPLETED)
-        states |= self._write(connection, feed, rows, handed_over)
+        receipts = out.batch.take_receipts()
+        states |= self._write(connection, feed, rows, handed_over, receipts)
         self._settled(feed)
         if out.batch.on_settled is not None:
             told = ((out.leases[place].job, outcome) for place, outcome in ready)
@@ -171,6 +173,7 @@ class LeaseBook:
         feed: Feed,
         rows: list[tuple[Lease, Settlement]],
         handed_over: Collection[int] = (),
+        receipts: Sequence[Receipt] = (),
     ) -> dict[int, JobState]:
         """Write what is still ours; returns what those rows got.
 
@@ -189,6 +192,7 @@ class LeaseBook:
                 lease.job.id: (lease, row) for lease, row in rows if lease.job.id not in known
             }
             held = self._table.still_leased(connection, [lease for lease, _ in missed.values()])
+            write_receipts(connection, self._table, receipts)
         failed += [(missed[id_], UNTAKEN) for id_ in held]
         for (lease, row), reason in failed:
             self._aside.add(lease.job.id, feed, reason)

@@ -13,6 +13,7 @@ import psycopg
 from riverbridge import telemetry
 from riverbridge.engine.batch import Feed
 from riverbridge.model.job import JobState
+from riverbridge.model.receipt import Receipt
 from riverbridge.model.settlement import Lease, Settlement
 from riverbridge.store.database import Connection, lost
 from riverbridge.store.jobs import JobTable
@@ -104,6 +105,24 @@ def by_halves(
     return by_halves(connection, items[:middle], write) + by_halves(
         connection, items[middle:], write
     )
+
+
+def write_receipts(connection: Connection, table: JobTable, receipts: Sequence[Receipt]) -> None:
+    """Write receipts beside the rows; without those that cannot be written, the rows stand.
+
+    A job whose delivery is confirmed is not sent again only because nobody can say where it went.
+    """
+    if not receipts:
+        return
+    connection.execute(SAVEPOINT)
+    try:
+        table.keep_receipts(connection, receipts)
+    except psycopg.Error as error:
+        if lost(connection):
+            raise
+        connection.execute(BACK)
+        reason = str(error).partition("\n")[0]
+        log.error("%d receipts were not kept, their jobs are settled: %s", len(receipts), reason)
 
 
 def write_locked(

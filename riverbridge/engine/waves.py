@@ -10,6 +10,7 @@ from functools import partial
 
 from riverbridge.engine.batch import Batch, Taker
 from riverbridge.model.outcome import Delivered, Outcome, Withheld
+from riverbridge.model.receipt import Receipt
 
 BEFORE = Withheld("an earlier job of its key was not delivered")
 NO_TIME = Withheld("its turn did not come in time")
@@ -21,6 +22,7 @@ class _Wave(Batch):
     def __init__(self, batch: Batch, places: Sequence[int], then: Callable[[_Wave], None]) -> None:
         super().__init__([batch.jobs[place] for place in places], batch.deadline)
         self.places = places
+        self._batch = batch
         self._then: Callable[[_Wave], None] | None = then
 
     def answer(self, outcomes: Sequence[Outcome], start: int = 0) -> None:
@@ -30,6 +32,9 @@ class _Wave(Batch):
                 then, self._then = self._then, None
             if then is not None:
                 then(self)
+
+    def add_receipts(self, receipts: Sequence[Receipt]) -> None:
+        self._batch.add_receipts(receipts)
 
 
 class Waves:

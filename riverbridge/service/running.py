@@ -31,6 +31,7 @@ from riverbridge.service.wiring import (
     make_outlets,
     make_routes,
     make_slots,
+    open_sinks,
     serve_metrics,
     source_name,
 )
@@ -41,7 +42,9 @@ from riverbridge.store.processes import ProcessTable
 from riverbridge.store.queues import QueueTable
 from riverbridge.store.schema_check import check_schema
 from riverbridge.upkeep.cleaner import Cleaner
+from riverbridge.upkeep.duty import Duty
 from riverbridge.upkeep.leader import Leader
+from riverbridge.upkeep.receipt_cleaner import ReceiptCleaner
 from riverbridge.upkeep.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -107,7 +110,7 @@ class Bridge:
             check_schema(connection, settings.db_schema)
             crashed = crashed_before(connection, processes, 2 * settings.batch_size)
             if sinks is None:
-                sinks = {name: sink.open(name) for name, sink in settings.sinks.items()}
+                sinks = open_sinks(settings)
             self._outlets = make_outlets(settings, sinks)
             self._slots = make_slots(settings, self._outlets, self.client_id)
             self.routes = make_routes(settings, self._outlets, source_name(connection, settings))
@@ -184,12 +187,10 @@ class Bridge:
             discarded=kept(keep.discarded),
             schema=schema,
         )
-        return Leader(
-            self._connect,
-            client_id=self.client_id,
-            schema=schema,
-            duties=[Scheduler(schema=schema), cleaner],
-        )
+        duties: list[Duty] = [Scheduler(schema=schema), cleaner]
+        if (receipts := kept(keep.receipts)) is not None:
+            duties.append(ReceiptCleaner(keep=receipts, schema=schema))
+        return Leader(self._connect, client_id=self.client_id, schema=schema, duties=duties)
 
     def _make_recovery(self, lots: list[Lot]) -> Recovery:
         return Recovery(

@@ -13,6 +13,7 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 
 from riverbridge.bridge.alarms import Alarms
+from riverbridge.bridge.body import Body
 from riverbridge.bridge.condition import Condition
 from riverbridge.bridge.dead_letters import DeadLetters
 from riverbridge.bridge.envelope import Envelope
@@ -23,9 +24,11 @@ from riverbridge.bridge.route import Route
 from riverbridge.bridge.template import Template
 from riverbridge.engine.keeper import SILENCE
 from riverbridge.engine.slots import Slots
+from riverbridge.errors import ConfigurationError
 from riverbridge.model.replay import ReplayRoute
 from riverbridge.settings import Settings, load
 from riverbridge.settings.sharing import routes_of, served
+from riverbridge.settings.sinks import SinkSettings
 from riverbridge.sinks.base import LedgerSink, Sink
 from riverbridge.store.database import Connection
 from riverbridge.store.jobs import JobTable
@@ -37,7 +40,26 @@ def read_settings() -> Settings:
 
     Raises ConfigurationError with every problem.
     """
-    return load(check_template=Template.parse, check_condition=Condition.parse)
+    return load(
+        check_template=Template.parse, check_body=Body.parse, check_condition=Condition.parse
+    )
+
+
+def open_sinks(settings: Settings) -> dict[str, Sink]:
+    """The sinks by name; told where some route keeps receipts of theirs."""
+    receipts = {
+        sink for route in settings.routes.values() if route.receipts for sink in route.sinks
+    }
+    return {name: _opened(name, sink, name in receipts) for name, sink in settings.sinks.items()}
+
+
+def _opened(name: str, settings: SinkSettings, receipts: bool) -> Sink:
+    sink = settings.open(name, receipts)
+    try:
+        return settings.around(sink, name)
+    except ConfigurationError:
+        sink.close()
+        raise
 
 
 def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) -> dict[str, Route]:
@@ -54,6 +76,10 @@ def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) 
                 destination=Template.parse(sink.destination[1], sink.escape),
                 key=None if key is None else Template.parse(key),
                 headers={key: Template.parse(text) for key, text in sink.message_headers.items()},
+                body=None if sink.body is None else Body.parse(sink.body),
+                content_type=sink.content_type,
+                timestamp=sink.stamp,
+                partition=None if sink.place is None else Template.parse(sink.place),
             )
         routes[name] = Route(
             name,
@@ -61,6 +87,7 @@ def make_routes(settings: Settings, outlets: Mapping[str, Outlet], source: str) 
             patience=route.patience,
             dead_letters=_dead_letters(settings, name, outlets, source),
             alarms=alarms,
+            receipts=route.receipts,
         )
     return routes
 

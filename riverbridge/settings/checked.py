@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from riverbridge.settings.models import Route, Settings
 from riverbridge.settings.shape import Path
 from riverbridge.settings.sinks import SinkSettings
+from riverbridge.settings.sinks.check import Found, within
 
 CheckTemplate = Callable[[str], object]
 CheckCondition = Callable[[str], object]
@@ -22,6 +23,7 @@ class Checked:
     sinks: tuple[str, ...]
     """The names of all sinks, also of those whose own settings are wrong."""
     check_template: CheckTemplate | None = None
+    check_body: CheckTemplate | None = None
     check_condition: CheckCondition | None = None
 
     def pairs(self) -> Iterator[tuple[str, Route, str, SinkSettings]]:
@@ -32,5 +34,10 @@ class Checked:
                     yield name, route, sink, route.at(sink, self.settings.sinks[sink])[0]
 
 
+def found_in(sink: SinkSettings) -> list[Found]:
+    """What a sink has to say of its settings: its kind's own, and those that every kind has."""
+    return [*sink.problems(), *within("large", sink.large.problems(sink.way, sink.envelope))]
+
+
 def sink_path(sink: str, field: str) -> Path:
-    return ("sinks", sink, field) if field else ("sinks", sink)
+    return ("sinks", sink, *field.split(".")) if field else ("sinks", sink)

@@ -41,12 +41,13 @@ def load(
     toml: File | None = TOML,
     require_database: bool = True,
     check_template: CheckTemplate | None = None,
+    check_body: CheckTemplate | None = None,
     check_condition: CheckCondition | None = None,
 ) -> Settings:
     """The settings from `env` (by default the process's), over `.env`, over the TOML file.
 
-    None leaves a file out; only the two default files may be absent. `check_template` raises
-    TemplateError, `check_condition` ConditionError or ConfigurationError. Raises
+    None leaves a file out; only the two default files may be absent. `check_template` and
+    `check_body` raise TemplateError, `check_condition` ConditionError or ConfigurationError. Raises
     ConfigurationError with every problem, a line each, starting with the variable or file; no line
     holds a secret.
     """
@@ -59,7 +60,12 @@ def load(
     draft = _Draft(layers)
     settings = draft.validate()
     checked = Checked(
-        settings, frozenset(draft.given), draft.entries("sinks"), check_template, check_condition
+        settings,
+        frozenset(draft.given),
+        draft.entries("sinks"),
+        check_template,
+        check_body,
+        check_condition,
     )
     draft.add(rules.problems(checked))
     if require_database and settings.database_url is None:

@@ -56,6 +56,7 @@ class Retention(Part):
     completed: Keep = Field(DAY, description="How long completed jobs stay; -1 keeps them.")
     cancelled: Keep = Field(DAY, description="How long cancelled jobs stay; -1 keeps them.")
     discarded: Keep = Field(7 * DAY, description="How long discarded jobs stay; -1 keeps them.")
+    receipts: Keep = Field(7 * DAY, description="How long receipts stay; -1 keeps them.")
 
 
 class Log(Part):
@@ -196,6 +197,11 @@ class Route(Part):
     )
     lanes: Annotated[int | None, Whole(1, 32)] = Field(
         None, description="Lanes of this route's own; by default it shares the process's."
+    )
+    receipts: Boolean = Field(
+        False,
+        description="Keep which sink confirmed each job, on which attempt and where (partition and "
+        "offset, message id).",
     )
     unmatched: Annotated[Literal["leave", "fail"], Choice("leave", "fail")] = Field(
         "leave",

@@ -10,6 +10,8 @@ from pydantic_core import PydanticUndefined
 from riverbridge.settings import models, shape
 from riverbridge.settings.parts import Part
 from riverbridge.settings.sinks.kinds import OURS
+from riverbridge.settings.sinks.large import Large
+from riverbridge.settings.sinks.schema import Registry
 
 _HEAD = """\
 # Configuration
@@ -58,6 +60,18 @@ _SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[Part], ...]], ...] = (
     ("Console and API", "", ("http",), (models.Http,)),
     ("Probes", "", ("probes",), (models.Probes,)),
     *((kind.title, "", ("sinks", "<NAME>"), (kind,)) for kind in OURS),
+    (
+        "Large messages",
+        "For all sinks but EventBridge's and files. [More](envelopes.md#large-messages).",
+        ("sinks", "<NAME>", "large"),
+        (Large,),
+    ),
+    (
+        "Schema registry",
+        "For Kafka sinks. [More](kafka.md#schemas).",
+        ("sinks", "<NAME>", "registry"),
+        (Registry,),
+    ),
     (
         "Routes",
         (

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator
+from typing import get_args
 
 from riverbridge.errors import ConditionError, ConfigurationError
 from riverbridge.settings import sharing
-from riverbridge.settings.checked import Checked, sink_path
+from riverbridge.settings.checked import Checked, found_in, sink_path
 from riverbridge.settings.models import Route
 from riverbridge.settings.reading import Problem
 from riverbridge.settings.shape import Path, variable
@@ -160,14 +161,53 @@ def _overrides(checked: Checked) -> Iterator[Problem]:
                     "cannot be with ORDERED=true: the order is that of the route's own key",
                     (("routes", name, "ordered"),),
                 )
+            known_envelopes = get_args(type(sink).model_fields["envelope"].annotation)
+            if own.envelope is not None and own.envelope not in known_envelopes:
+                text = f"{own.envelope} is not for a sink of type {sink.type}, which has "
+                yield Problem((*path, "envelope"), text + ", ".join(known_envelopes))
+                continue
             for field in ("topic", "url", "detail_type"):
                 if getattr(own, field) is not None and sink.destination[0] != field:
                     text = f"has no meaning for the sink {sink_name}, which is of type {sink.type}"
                     yield Problem((*path, field), text)
-            known = set(sink.problems())
-            for at, text in own.over(sink).problems():
-                if (at, text) not in known:
-                    yield Problem((*path, at) if at else path, " ".join(text.split()))
+            known = set(found_in(sink))
+            for at, text in found_in(own.over(sink)):
+                if (at, text) in known:
+                    continue
+                if "." in at:  # a group of the sink's, which the route's envelope does not suit
+                    at, text = "envelope", f"{variable(sink_path(sink_name, at))}: {text}"
+                yield Problem((*path, at) if at else path, " ".join(text.split()))
+
+
+def _envelopes(checked: Checked) -> Iterator[Problem]:
+    """What goes with an envelope: the sink's own, or what a route has in its place."""
+    used: dict[str, set[str]] = {}
+    for name, route in checked.settings.routes.items():
+        for sink_name, own in route.overrides.items():
+            sink = checked.settings.sinks.get(sink_name)
+            if sink is None or own.envelope is None:
+                continue
+            used.setdefault(sink_name, set()).add(own.envelope)
+            if own.envelope == "template" != sink.envelope and sink.body is None:
+                body = sink_path(sink_name, "body")
+                yield Problem(
+                    ("routes", name, "overrides", sink_name, "envelope"),
+                    f"template is made of the sink's body, and {variable(body)} is not set; give "
+                    "it JSON with fields of the job",
+                    (body,),
+                )
+    for name, sink in checked.settings.sinks.items():
+        envelope, body = sink_path(name, "envelope"), sink_path(name, "body")
+        envelopes = {sink.envelope, *used.get(name, ())}
+        if sink.envelope == "template" and sink.body is None:
+            text = "not set, and ENVELOPE=template needs it; give JSON with fields of the job"
+            yield Problem(body, text, (envelope,))
+        if "template" not in envelopes and sink.body is not None:
+            text = f"has no effect with ENVELOPE={sink.envelope}; set template"
+            yield Problem(body, text, (envelope,))
+        if sink.content_type is not None and envelopes == {"cloudevents-structured"}:
+            text = "a structured CloudEvent has a content type of its own; unset it"
+            yield Problem(sink_path(name, "content_type"), text, (envelope,))
 
 
 def _conditions(checked: Checked) -> Iterator[Problem]:
@@ -242,6 +282,13 @@ def _dead_letters(checked: Checked) -> Iterator[Problem]:
                     f"({variable(flag)}=true); name another",
                     (flag,),
                 )
+            if (why := sink.wants_bodies) is not None:
+                yield Problem(
+                    path,
+                    f"sink {route.dead_letters} {why}, and a job may be discarded for want of just "
+                    "that; name another",
+                    (("sinks", route.dead_letters),),
+                )
             if _OF_THE_JOB.search(sink.destination[1]):
                 yield Problem(
                     path,
@@ -263,6 +310,7 @@ ROUTE_RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
     _sinks_of_routes,
     _shared_queues,
     _overrides,
+    _envelopes,
     _conditions,
     _keys_and_order,
     _ledgers,

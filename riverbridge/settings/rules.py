@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from riverbridge.errors import TemplateError
 from riverbridge.model import globs
 from riverbridge.settings import checks
-from riverbridge.settings.checked import Checked, sink_path
+from riverbridge.settings.checked import Checked, CheckTemplate, found_in, sink_path
 from riverbridge.settings.models import Settings
 from riverbridge.settings.reading import Problem
 from riverbridge.settings.route_rules import ROUTE_RULES
 from riverbridge.settings.secrets import MASK, Pairs
 from riverbridge.settings.shape import Path, variable
+from riverbridge.settings.sinks.check import within
 from riverbridge.settings.sinks.kafka import insecure_properties
 from riverbridge.settings.sinks.river import RiverSink
 from riverbridge.settings.values import spell
@@ -87,7 +88,7 @@ def _sinks(checked: Checked) -> Iterator[Problem]:
     """What each kind of sink has to say of its settings."""
     for name, sink in checked.settings.sinks.items():
         secrets = Pairs(getattr(sink, "config", {})).secrets()
-        for at, text in sink.problems():
+        for at, text in found_in(sink):
             for secret in secrets:
                 text = text.replace(secret, MASK)
             yield Problem(sink_path(name, at), " ".join(text.split()))
@@ -118,7 +119,8 @@ def _security(checked: Checked) -> Iterator[Problem]:
 def _insecure(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
     """Path, what is insecure there, and whether it is allowed."""
     for name, sink in settings.sinks.items():
-        for at, text in sink.insecurities():
+        found = [*sink.insecurities(), *within("large", sink.large.insecurities())]
+        for at, text in found:
             yield sink_path(name, at), text, sink.insecure
     for route_name, route in settings.routes.items():
         for name, own in route.overrides.items():
@@ -135,33 +137,38 @@ def _insecure(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
 def _used_templates(checked: Checked) -> Iterator[Problem]:
     for name, sink in checked.settings.sinks.items():
         field, text = sink.destination
-        yield from _templates(
-            checked,
+        yield from _parsed(
+            checked.check_template,
             [
                 *(
                     (("sinks", name, sink.carried.get(header, "headers")), value)
                     for header, value in sink.message_headers.items()
                 ),
                 (sink_path(name, field), text),
+                *([(sink_path(name, "partition"), sink.place)] if sink.place else ()),
             ],
         )
+        if sink.body is not None:
+            yield from _parsed(checked.check_body, [(sink_path(name, "body"), sink.body)])
     for name, route in checked.settings.routes.items():
         if route.key:
-            yield from _templates(checked, [(("routes", name, "key"), route.key)])
+            yield from _parsed(checked.check_template, [(("routes", name, "key"), route.key)])
         for sink_name, own in route.overrides.items():
             path = ("routes", name, "overrides", sink_name)
             texts = [((*path, "headers"), value) for value in own.headers.values()]
             for field in ("topic", "url", "detail_type", "key"):
                 if (text := getattr(own, field)) is not None:
                     texts.append(((*path, field), text))
-            yield from _templates(checked, texts)
+            yield from _parsed(checked.check_template, texts)
 
 
-def _templates(checked: Checked, templates: Iterable[tuple[Path, str]]) -> Iterator[Problem]:
+def _parsed(
+    check: CheckTemplate | None, templates: Iterable[tuple[Path, str]]
+) -> Iterator[Problem]:
     for path, text in templates:
         try:
-            if checked.check_template is not None:
-                checked.check_template(text)
+            if check is not None:
+                check(text)
         except TemplateError as error:
             yield Problem(path, " ".join(str(error).split()))
 

@@ -21,6 +21,9 @@ MAX_ATTRIBUTES = 10
 OVERFLOW = "headers"
 """The attribute that carries, as one JSON object, the headers that could not be attributes."""
 
+PAYLOAD_SIZE = "ExtendedPayloadSize"
+"""The attribute by which AWS's extended clients know that the body is a reference."""
+
 # Outside XML 1.0's characters.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # Letters, digits, `_`, `-` and inner single dots; no reserved prefix, however it is spelled.
@@ -130,8 +133,8 @@ def _attributes(
 
 
 def _overflow(named: dict[str, str], rest: list[tuple[str, str]]) -> None:
-    """Keep nine in `named`, `ce_*` and `content-type` first; the others become one JSON object."""
-    order = sorted(named, key=lambda name: not (name.startswith("ce_") or name == "content-type"))
+    """Keep nine in `named`, `ce_*` and `content-…` first; the others become one JSON object."""
+    order = sorted(named, key=_rank)
     kept = set([name for name in order if name != OVERFLOW][: MAX_ATTRIBUTES - 1])
     rest[:0] = [(name, value) for name, value in named.items() if name not in kept]
     for name in [name for name in named if name not in kept]:
@@ -140,6 +143,16 @@ def _overflow(named: dict[str, str], rest: list[tuple[str, str]]) -> None:
         named[OVERFLOW] = msgspec.json.encode(headers_object(rest)).decode()
     except UnicodeEncodeError:
         raise _Refused("a header's name or value holds a lone surrogate") from None
+
+
+def _rank(name: str) -> int:
+    """What receivers need to read a message comes first."""
+    return 0 if name == PAYLOAD_SIZE else 1 if name.startswith(("ce_", "content-")) else 2
+
+
+def data_type(name: str) -> str:
+    """The type of the attribute of that name."""
+    return "Number" if name == PAYLOAD_SIZE else "String"
 
 
 def _group(key: str | None, place: Place) -> str:

@@ -34,6 +34,8 @@ class Message(msgspec.Struct, frozen=True):
     key: the rendered partition key or message group; None if the route has no key.
     headers: names and values in order, as text, which all sinks can carry. Whoever makes a message
         sees to it that `headers_problem` has nothing to say; sinks do not look again.
+    timestamp: the message's own time, where the sink's messages have one; None is when it is sent.
+    partition: the one it must go to, where the sink has partitions; None leaves it to the key.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Message(msgspec.Struct, frozen=True):
     key: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     timestamp: datetime | None = None
+    partition: int | None = None
 
 
 class Sink(Protocol):

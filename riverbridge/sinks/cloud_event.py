@@ -32,4 +32,5 @@ def structured(message: Message) -> bytes:
         "datacontenttype" if name == "content-type" else name.removeprefix("ce_"): value
         for name, value in message.headers
     }
-    return event(attributes, message.body)
+    # Where the data is elsewhere, an empty body is none.
+    return event(attributes, None if "dataref" in attributes else message.body)

@@ -47,7 +47,8 @@ class KafkaSink(KafkaSending):
     """Delivers to Kafka topics; `Message.destination` is the topic.
 
     A message is `Delivered` when all in-sync replicas acknowledged it (acks=all). The partition of
-    a key is the one Java's client picks (murmur2); a message without a key goes anywhere.
+    a key is the one Java's client picks (murmur2); a message without a key goes anywhere, and one
+    with a partition of its own there.
     `deliver` may be called by any number of threads; it returns at its deadline at the latest.
 
     delivery_timeout: seconds after which a message that is not answered is given up. If the brokers
@@ -77,8 +78,8 @@ class KafkaSink(KafkaSending):
             delivery_timeout=delivery_timeout,
             client_id=client_id,
             msk_iam_region=msk_iam_region,
+            receipts=receipts,
         )
-        self._receipts = receipts
         self._lock = threading.Lock()
         self._closed = False
         self._retired: list[Client] = []
@@ -152,7 +153,7 @@ class KafkaSink(KafkaSending):
             return [Unreachable("the Kafka sink is closed")] * len(messages), []
         if time.monotonic() >= deadline:
             return [Unreachable("the deadline passed before it was sent")] * len(messages), []
-        call = Call(len(messages), client.health, self._receipts)
+        call = Call(len(messages), client.health, self.receipts)
         refused: dict[int, Outcome] = {}
         with client.in_use():
             self.send(messages, client, call, deadline, refused)

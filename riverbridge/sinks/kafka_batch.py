@@ -19,7 +19,7 @@ from riverbridge.model.outcome import (
     Unreachable,
 )
 from riverbridge.sinks.base import Entry, Message
-from riverbridge.sinks.kafka_client import DELIVERED, Call, Client, library_log
+from riverbridge.sinks.kafka_client import Call, Client, library_log
 from riverbridge.sinks.kafka_errors import JUDGED_BY_BATCH, Meaning, classify
 from riverbridge.sinks.kafka_sending import KafkaSending
 
@@ -77,15 +77,16 @@ class KafkaBatch:
         self._client.producer.begin_transaction()
         answers = self._one_at_a_time() if self._one_by_one else self._together()
         going = self._open()
-        if not going or any(answers[i] is not DELIVERED for i in going):
+        arrived = {i: answer for i in going if isinstance(answer := answers[i], Delivered)}
+        if not going or len(arrived) < len(going):
             self._abort()
             return not going or self._sort_out(answers)
-        self._commit(going)
+        self._commit(arrived)
         return True
 
     def _together(self) -> Answers:
         open_, client = self._open(), self._client
-        call = Call(len(open_), client.health, False)
+        call = Call(len(open_), client.health, self._sink.receipts)
         refused: dict[int, Outcome] = {}
         messages = [self._messages[i] for i in open_]
         self._sink.send(messages, client, call, self._until, refused)
@@ -102,7 +103,7 @@ class KafkaBatch:
             if time.monotonic() > self._enough:
                 self._outcomes[i] = Interrupted()
                 continue
-            call = Call(1, client.health, False)
+            call = Call(1, client.health, self._sink.receipts)
             refused: dict[int, Outcome] = {}
             self._sink.send([self._messages[i]], client, call, self._until, refused)
             if refused:
@@ -110,7 +111,7 @@ class KafkaBatch:
                 continue
             client.wait(call, 1, self._until)
             answers[i] = call.answers[0]
-            if answers[i] is not DELIVERED:
+            if not isinstance(answers[i], Delivered):
                 break
         return answers
 
@@ -138,18 +139,18 @@ class KafkaBatch:
         ):
             return False
         for i in self._open():
-            if answers[i] is not DELIVERED:
+            if not isinstance(answers[i], Delivered):
                 text = self._client.health.fatal or "no acknowledgement by the deadline"
                 silent = Meaning.UNSENT if self._client.health.fatal else Meaning.SILENT
                 self._outcomes[i] = self._sink.outcome(silent, text, self._client)
         return True
 
-    def _commit(self, going: Sequence[int]) -> None:
+    def _commit(self, going: Mapping[int, Delivered | InDoubt]) -> None:
         """Commit the messages and the batch's entry. Raises KafkaException if that did not happen;
         where nobody knows, the outcomes say so."""
         producer = self._client.producer
         entry = TopicPartition(
-            self._messages[going[0]].destination,
+            self._messages[next(iter(going))].destination,
             0,
             self._entry.number,
             to_text(self._entry.places[i] for i in going),
@@ -164,10 +165,8 @@ class KafkaBatch:
                 raise
             text = f"no answer to the commit: {self._sink.text_of(error)}"
             self._client.condemn(text)
-            outcome: Outcome = InDoubt(text)
-        else:
-            outcome = DELIVERED
-        for i in going:
+            going = dict.fromkeys(going, InDoubt(text))
+        for i, outcome in going.items():
             self._outcomes[i] = outcome
 
     def _insist(self, call: Any) -> None:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from riverbridge.sinks.base import Message
 
 TOPIC_LENGTH = 249
+ANY = -1
+"""The partition that the key decides (librdkafka's RD_KAFKA_PARTITION_UA)."""
 
 _TOPIC = re.compile(rf"[a-zA-Z0-9._-]{{1,{TOPIC_LENGTH}}}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,6 +43,14 @@ def too_large(message: Message, limit: int, whose: str) -> str:
     )
 
 
+def no_partition(message: Message) -> str:
+    """The error text for a message to a partition that is not there."""
+    return (
+        f"topic {message.destination} has no partition {message.partition}; "
+        "check the sink's PARTITION, or give the topic more partitions"
+    )
+
+
 def milliseconds(instant: datetime | None) -> int:
-    """A record timestamp: milliseconds since 1970, 0 for "now"."""
-    return 0 if instant is None else (instant - _EPOCH) // _MILLISECOND
+    """A record timestamp: milliseconds since 1970, 0 for "now", also for what was before 1970."""
+    return 0 if instant is None else max(0, (instant - _EPOCH) // _MILLISECOND)

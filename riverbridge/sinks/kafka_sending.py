@@ -26,7 +26,13 @@ from riverbridge.sinks.kafka_config import (
     secrets_of,
 )
 from riverbridge.sinks.kafka_errors import Meaning, classify, outcome_of
-from riverbridge.sinks.kafka_message import milliseconds, too_large, topic_problem
+from riverbridge.sinks.kafka_message import (
+    ANY,
+    milliseconds,
+    no_partition,
+    too_large,
+    topic_problem,
+)
 
 _TOPICS_KEPT = 10_000
 _REFRESH = 1.0
@@ -48,6 +54,7 @@ class KafkaSending:
         client_id: str = "riverbridge",
         msk_iam_region: str | None = None,
         transactions: bool = False,
+        receipts: bool = False,
     ) -> None:
         config = dict(config or {})
         problems = check_config(
@@ -68,6 +75,7 @@ class KafkaSending:
             msk_iam_region=msk_iam_region,
             transactions=transactions,
         )
+        self.receipts = receipts
         self._secrets = secrets_of(config)
         self._login = login_of(self._properties)
         self._token_source = None if msk_iam_region is None else msk_token_source(msk_iam_region)
@@ -109,7 +117,7 @@ class KafkaSending:
                     topic,
                     message.body,
                     message.key,
-                    -1,
+                    ANY if message.partition is None else message.partition,
                     partial(answered, i),
                     None,
                     0 if instant is None else milliseconds(instant),
@@ -156,17 +164,8 @@ class KafkaSending:
             elif not isinstance(raised, KafkaException):
                 return Permanent(scrub(f"Kafka cannot carry it: {raised}", self._secrets))
             else:
-                error = raised.args[0]
-                meaning = classify(error.code())
-                if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                    limit = "the limit of the client (message.max.bytes) is"
-                    return Permanent(too_large(message, self._max_bytes, limit))
-                if meaning is not Meaning.MISCONFIGURED or refreshed:
-                    text = f"{error.name()}: {error.str()} (topic {message.destination})"
-                    if meaning is Meaning.FATAL:
-                        client.condemn(text)
-                        meaning = Meaning.UNSENT
-                    return self.outcome(meaning, text, client)
+                if outcome := self._refusal(message, raised.args[0], client, final=refreshed):
+                    return outcome
                 refreshed = True
                 self._ask_again(client, message.destination, deadline)
             try:
@@ -174,6 +173,7 @@ class KafkaSending:
                     message.destination,
                     message.body,
                     message.key,
+                    ANY if message.partition is None else message.partition,
                     on_delivery=callback,
                     timestamp=milliseconds(message.timestamp),
                     headers=list(message.headers),
@@ -182,6 +182,27 @@ class KafkaSending:
                 raised = again.with_traceback(None)
             else:
                 return None
+
+    def _refusal(
+        self, message: Message, error: KafkaError, client: Client, *, final: bool
+    ) -> Outcome | None:
+        """What the producer's own refusal makes of `message`; None if its topic is to be asked for
+        first, as topics and partitions come into being."""
+        code = error.code()
+        meaning = classify(code)
+        if code == KafkaError.MSG_SIZE_TOO_LARGE:
+            limit = "the limit of the client (message.max.bytes) is"
+            return Permanent(too_large(message, self._max_bytes, limit))
+        misplaced = code == KafkaError._UNKNOWN_PARTITION
+        if not final and (misplaced or meaning is Meaning.MISCONFIGURED):
+            return None
+        if misplaced and message.partition is not None:
+            return Permanent(no_partition(message))
+        text = f"{error.name()}: {error.str()} (topic {message.destination})"
+        if meaning is Meaning.FATAL:
+            client.condemn(text)
+            meaning = Meaning.UNSENT
+        return self.outcome(meaning, text, client)
 
     def _ask_again(self, client: Client, topic: str, deadline: float) -> None:
         """Fetch the topic's metadata, or librdkafka would refuse it for minutes without asking."""
@@ -204,6 +225,8 @@ class KafkaSending:
             return Permanent(
                 too_large(message, self._max_bytes, f"topic {topic} refused it; ours is")
             )
+        if code == KafkaError._UNKNOWN_PARTITION and message.partition is not None:
+            return Permanent(no_partition(message))
         return self.outcome(meaning, f"{error.name()}: {error.str()} (topic {topic})", client)
 
     def outcome(self, meaning: Meaning, text: str, client: Client) -> Outcome:

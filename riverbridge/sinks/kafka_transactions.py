@@ -47,6 +47,7 @@ class KafkaTransactions(KafkaSending):
         delivery_timeout: float = 10.0,
         client_id: str = "riverbridge",
         msk_iam_region: str | None = None,
+        receipts: bool = False,
     ) -> None:
         super().__init__(
             bootstrap_servers=bootstrap_servers,
@@ -55,6 +56,7 @@ class KafkaTransactions(KafkaSending):
             client_id=client_id,
             msk_iam_region=msk_iam_region,
             transactions=True,
+            receipts=receipts,
         )
         self._ledger = Ledger(self._properties, self._token_source)
         self._lock = threading.Lock()

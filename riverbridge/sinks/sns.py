@@ -20,7 +20,7 @@ from riverbridge.sinks.aws_batch import Entry, Grouped, Line, Loose
 from riverbridge.sinks.aws_errors import bare, entry_outcome, said
 from riverbridge.sinks.aws_http import Answer
 from riverbridge.sinks.aws_sink import AwsSink
-from riverbridge.sinks.aws_text import Place, Text, text_of
+from riverbridge.sinks.aws_text import Place, Text, data_type, text_of
 from riverbridge.sinks.base import Message
 
 MAX_ENTRIES = 10
@@ -125,7 +125,7 @@ def _form(index: int, text: Text) -> list[tuple[str, str]]:
         at = f"MessageAttributes.entry.{number}"
         form += (
             (f"{at}.Name", name),
-            (f"{at}.Value.DataType", "String"),
+            (f"{at}.Value.DataType", data_type(name)),
             (f"{at}.Value.StringValue", value),
         )
     if text.group is not None:

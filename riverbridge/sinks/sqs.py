@@ -23,7 +23,7 @@ from riverbridge.sinks.aws_batch import Entry, Grouped, Line, Loose
 from riverbridge.sinks.aws_errors import entry_outcome
 from riverbridge.sinks.aws_signer import SupportsFreezing
 from riverbridge.sinks.aws_sink import AwsSink
-from riverbridge.sinks.aws_text import Place, text_of
+from riverbridge.sinks.aws_text import Place, data_type, text_of
 from riverbridge.sinks.base import Message
 from riverbridge.sinks.sqs_limit import QueueLimit, sqs_headers
 
@@ -173,7 +173,9 @@ class SendMessageBatch(Api):
         text = text_of(message, self._place, limit)
         if isinstance(text, Permanent):
             return text
-        attributes = {name: _AttributeValue(value) for name, value in text.attributes.items()}
+        attributes = {
+            name: _AttributeValue(value, data_type(name)) for name, value in text.attributes.items()
+        }
         wire = WireEntry(str(index), text.body, attributes or None, text.group, text.deduplication)
         return Entry(index, wire, text.size, text.group or "")
 

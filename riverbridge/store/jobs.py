@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 
 from riverbridge.model.job import ClaimedJob, JobState
+from riverbridge.model.receipt import Receipt
 from riverbridge.model.settlement import Lease, Settlement
+from riverbridge.model.text import error_text
 from riverbridge.sql import statement
 from riverbridge.store.database import Connection
 from riverbridge.store.exchange import Rows
@@ -47,6 +49,7 @@ class JobTable:
         self._newest = statement("job/newest", schema)
         self._waiting = statement("job/waiting", schema)
         self._orphans_of_batch = statement("job/orphans_of_batch", schema)
+        self._insert_receipts = statement("receipt/insert", schema)
 
     def claim(
         self,
@@ -150,6 +153,16 @@ class JobTable:
         if not ids:
             return {}
         return dict(connection.execute(self._waiting, {"ids": list(ids)}).fetchall())
+
+    def keep_receipts(self, connection: Connection, receipts: Sequence[Receipt]) -> None:
+        """Write these into our own table; a text is cut as an error's is."""
+        values = {
+            "jobs": [each.job_id for each in receipts],
+            "sinks": [each.sink for each in receipts],
+            "attempts": [each.attempt for each in receipts],
+            "receipts": [None if each.text is None else error_text(each.text) for each in receipts],
+        }
+        connection.execute(self._insert_receipts, values)
 
     def orphans(
         self,

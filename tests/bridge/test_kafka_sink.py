@@ -170,6 +170,24 @@ def test_an_empty_key_is_a_key_and_no_key_is_none(mock: MockKafka, sink: KafkaSi
     assert {r.key() for r in found if r.value() == b"n"} == {None}
 
 
+def test_a_message_goes_to_its_own_partition_or_nowhere(mock: MockKafka, sink: KafkaSink) -> None:
+    sent = [
+        Message(id=str(n), body=b"{}", destination=TOPIC, key="customer-0", partition=n)
+        for n in (0, 3, 4, 999_999_999)
+    ]
+    missing = "topic jobs has no partition {}; check the sink's PARTITION"
+    # The first call may ask before the topic's partitions are known, the second knows them.
+    for _ in range(2):
+        *good, past, far = deliver(sink, sent)
+        assert kinds(good) == {"Delivered": 2}
+        assert isinstance(past, Permanent)
+        assert past.error.startswith(missing.format(4))
+        assert isinstance(far, Permanent)
+        assert far.error.startswith(missing.format(999_999_999))
+    found = read(mock.bootstrap_servers, TOPIC, 4)
+    assert Counter(record.partition() for record in found) == {0: 2, 3: 2}
+
+
 def test_tombstones_empty_bodies_and_timestamps(mock: MockKafka, sink: KafkaSink) -> None:
     at = datetime(2020, 2, 3, 4, 5, 6, 789_999, tzinfo=UTC)
     sent = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -14,12 +14,21 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from msgspec.structs import replace
 
 from riverbridge.model.evidence import Evidence
-from riverbridge.model.outcome import Delivered, InDoubt, Misconfigured, Permanent, Unreachable
+from riverbridge.model.outcome import (
+    Delivered,
+    InDoubt,
+    Misconfigured,
+    Outcome,
+    Permanent,
+    Unreachable,
+)
 from riverbridge.sinks.base import Entry, Message
 from riverbridge.sinks.kafka_config import Value
 from riverbridge.sinks.kafka_transactions import KafkaTransactions
+from riverbridge.sinks.packed import PackedSink
 from riverbridge.testing.proxy import Proxy
 from tests.support.bridge import BridgeProcess
 from tests.support.database import Database, new_name
@@ -211,6 +220,41 @@ def test_a_refused_message_does_not_keep_the_others(
     assert [outcomes[n] for n in good] == [Delivered()] * len(good)
     assert committed(real_kafka, small, 1) == sorted(str(n) for n in good)
     assert sink.ask(slot, soon()) == Evidence(1, frozenset(good))
+
+
+def test_a_transaction_has_receipts_partitions_and_what_is_packed_before_it(
+    real_kafka: RealKafka, topic: str
+) -> None:
+    plain = KafkaTransactions(bootstrap_servers=real_kafka.bootstrap_servers, receipts=True)
+
+    def pack(messages: Sequence[Message], deadline: float) -> list[Message | Outcome]:
+        made = [replace(message, body=b"packed") for message in messages]
+        return [Permanent("no") if m.id == "1" else m for m in made]
+
+    sink = PackedSink(plain, 10, pack)
+    try:
+        slot = new_name("slot")
+        sink.ask(slot, soon())
+        sent = [replace(m, partition=1) for m in messages(topic, 4, b"larger than ten bytes")]
+        sent[2], sent[3] = replace(sent[2], body=b"small"), replace(sent[3], partition=7)
+        found = sink.deliver_entry(Entry(slot, 1, [10, 11, 12, 13]), sent, soon())
+        assert found[:3] == [
+            Delivered(f"{topic}[1]@{offset(found[0])}"),
+            Permanent("no"),
+            Delivered(f"{topic}[1]@{offset(found[2])}"),
+        ]
+        assert isinstance(found[3], Permanent)
+        assert f"topic {topic} has no partition 7" in found[3].error
+        assert sink.ask(slot, soon()) == Evidence(1, frozenset([10, 12]))
+        assert committed(real_kafka, topic) == ["0", "2"]
+    finally:
+        sink.close()
+
+
+def offset(outcome: Outcome) -> int:
+    """What the receipt says; an aborted try before it has taken some."""
+    assert isinstance(outcome, Delivered)
+    return int(str(outcome.receipt).rpartition("@")[2])
 
 
 @pytest.mark.parametrize("arrives", [True, False], ids=["arrives", "is-lost"])

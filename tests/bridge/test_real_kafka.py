@@ -302,3 +302,18 @@ def completed(connection: psycopg.Connection[tuple[int]]) -> int:
     row = connection.execute("SELECT count(*) FROM river_job WHERE state = 'completed'").fetchone()
     assert row is not None
     return row[0]
+
+
+def test_a_partition_that_the_topic_gets_later_is_found(
+    real_kafka: RealKafka, topic: str, make_sink: Callable[..., KafkaSink]
+) -> None:
+    sink = make_sink()
+    sent = [Message(id="a", body=b"{}", destination=topic, partition=PARTITIONS)]
+    [refused] = deliver(sink, sent)
+    assert isinstance(refused, Permanent)
+    admin = AdminClient({"bootstrap.servers": real_kafka.bootstrap_servers})
+    for future in admin.create_partitions([NewPartitions(topic, PARTITIONS + 1)]).values():
+        future.result()
+    eventually(lambda: isinstance(deliver(sink, sent)[0], Delivered), every=0.2)
+    [record] = read(real_kafka, topic, 1, PARTITIONS + 1)
+    assert record.partition() == PARTITIONS

@@ -61,6 +61,7 @@ def test_up_applies_both_lines_and_a_second_up_nothing(dsn: str, conn: Connectio
         "river_queue",
         "riverbridge_periodic_job",
         "riverbridge_process",
+        "riverbridge_receipt",
         "riverbridge_replay",
         "riverbridge_route",
         "riverbridge_slot",

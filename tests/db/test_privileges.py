@@ -28,7 +28,8 @@ from tests.support.wait import eventually
 DENIED = "permission denied"
 
 
-BRIDGE, UPKEEP, INSERT = grants("bridge"), grants("upkeep"), grants("insert")
+BRIDGE = grants("bridge") + grants("receipts")
+UPKEEP, INSERT = grants("upkeep"), grants("insert")
 UNIQUE = grants("unique")
 ADMINISTRATION = grants("administration")
 REPLAY = grants("replay")
@@ -89,6 +90,7 @@ def states(owner: Database) -> dict[str, str]:
 SETTINGS = {
     "ROUTES__OUTBOX__QUEUES": "outbox",
     "ROUTES__OUTBOX__MAX_AGE": "100d",
+    "ROUTES__OUTBOX__RECEIPTS": "true",
     "ROUTES__SLOW__QUEUES": "slow",
     "ROUTES__SLOW__CLAIM": "lease",
 }

@@ -198,6 +198,12 @@ def test_of_several_sinks_the_one_that_refused_is_named_and_the_others_are_remem
     }
 
 
+def test_a_dead_letter_has_no_place_and_no_time_of_the_first_sinks() -> None:
+    one = OneSink(partition=Template.parse("{args.a}"), timestamp="created_at")
+    one.refuse(Permanent("topic jobs has no partition 1"))
+    assert (one.letter().partition, one.letter().timestamp) == (None, None)
+
+
 @pytest.mark.parametrize(
     "text",
     ["a\x00b\r\nc\x1b[31m", "\ud800 half", "é" * 5000, "\u2028line", "", " \t ", "\x7f", "ok"],

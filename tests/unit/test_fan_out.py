@@ -24,6 +24,7 @@ from riverbridge.model.outcome import (
     Retry,
     Unreachable,
 )
+from riverbridge.model.receipt import Receipt
 from tests.support.by_hand import FannedOut, HandOutlet, again
 from tests.support.jobs import job
 from tests.unit.test_waking import Clock
@@ -254,6 +255,19 @@ def test_a_late_answer_settles_the_parked_job_without_a_second_send() -> None:
     assert batch.outcomes() == [Completed(FORGOTTEN)]
     assert fan["b"].sent == ["s:999", "s:1"]
     assert fan["a"].sent == ["s:999", "s:1"]
+
+
+def test_a_receipt_is_kept_with_the_answer_that_it_is_part_of() -> None:
+    fan = FannedOut(receipts=True)
+    fan.lags("b")
+    fan["b"].answer()
+    batch = fan.take(before := job(id=1))
+    fan["a"].answer(Delivered("first"))
+    fan["b"].answer(Delivered("late"))
+    assert batch.take_receipts() == [Receipt(1, "a", 1, "first")]
+    batch = fan.take(again(before, batch.outcomes()[0]))
+    assert batch.outcomes() == [Completed(FORGOTTEN)]
+    assert batch.take_receipts() == [Receipt(1, "b", 1, "late")]
 
 
 def test_a_job_whose_answer_is_still_out_is_not_sent_again() -> None:

@@ -31,6 +31,7 @@ RELATIONS = {
     "riverbridge_periodic_job",
     "riverbridge_replay",
     "riverbridge_process",
+    "riverbridge_receipt",
     "riverbridge_route",
     "riverbridge_slot",
 }

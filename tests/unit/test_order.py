@@ -13,6 +13,7 @@ from riverbridge.engine.lines import Lines
 from riverbridge.engine.missing import MOST, Missing
 from riverbridge.engine.waves import Waves
 from riverbridge.model.outcome import Delivered, Outcome, Retry, Withheld
+from riverbridge.model.receipt import Receipt
 from riverbridge.store.order import Standing
 from tests.support.jobs import ATaker, job
 
@@ -164,6 +165,7 @@ def waves(
 
     def say(out: Batch) -> None:
         sent.append([one.id for one in out.jobs])
+        out.add_receipts([Receipt(one.id, "events", 1, None) for one in out.jobs])
         out.answer([answer.get(one.id, Delivered()) for one in out.jobs])
 
     Waves(batch, keys, seconds).take(ATaker(say))
@@ -174,6 +176,7 @@ def test_the_second_of_a_key_goes_when_the_first_has_arrived() -> None:
     batch, sent = waves("abcabca", {})
     assert sent == [[0, 1, 2], [3, 4, 5], [6]]
     assert batch.outcomes() == [Delivered()] * 7
+    assert [receipt.job_id for receipt in batch.take_receipts()] == [*range(7)]
 
 
 def test_after_one_that_failed_its_key_sends_no_more() -> None:

@@ -64,7 +64,12 @@ def test_defaults() -> None:
         "pooler": False,
         "grace": 25,
         "elections": True,
-        "retention": {"completed": 86400, "cancelled": 86400, "discarded": 7 * 86400},
+        "retention": {
+            "completed": 86400,
+            "cancelled": 86400,
+            "discarded": 7 * 86400,
+            "receipts": 7 * 86400,
+        },
         "log": {"format": "auto", "level": "info"},
         "http": {"host": "127.0.0.1", "port": 8080},
         "probes": {"host": "127.0.0.1", "port": 8080},

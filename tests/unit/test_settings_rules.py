@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from riverbridge.bridge.body import Body
+from riverbridge.bridge.template import Template
 from riverbridge.errors import ConditionError, ConfigurationError, TemplateError
 from riverbridge.settings import Settings, load
 from riverbridge.settings.sharing import routes_of
@@ -422,3 +424,109 @@ def test_what_does_not_go_together_with_transactions(more: dict[str, str], at: s
     problems = [p for p in problems_of(env | {f"{S}TRANSACTIONS": "true"}) if "TRANSACTIONS" in p]
     assert len(problems) == 1, problems
     assert problems[0].startswith(at)
+
+
+def test_an_envelope_and_what_goes_with_it() -> None:
+    body = '{"id":{id},"args":{args}}'
+    template = {**KAFKA, S + "ENVELOPE": "template", S + "BODY": body}
+    read(template, check_body=Body.parse)
+    assert refused({**KAFKA, S + "ENVELOPE": "template"}) == (
+        S + "BODY: not set, and ENVELOPE=template needs it; give JSON with fields of the job",
+    )
+    assert refused({**KAFKA, S + "BODY": body}) == (
+        S + "BODY: has no effect with ENVELOPE=cloudevents; set template",
+    )
+    (problem,) = refused({**template, S + "BODY": '{"id":{id}'}, check_body=Body.parse)
+    assert problem.startswith(S + "BODY: '{\"id\":{id}' is no JSON")
+    (problem,) = refused({**KAFKA, S + "PARTITION": "{no}"}, check_template=Template.parse)
+    assert "{no}, which no job has" in problem
+    structured = {S + "ENVELOPE": "cloudevents-structured", S + "CONTENT_TYPE": "text/plain"}
+    (problem,) = refused({**KAFKA, **structured})
+    assert "has a content type of its own" in problem
+    assert refused({**KAFKA, S + "CONTENT_TYPE": "json"}) == (
+        S + "CONTENT_TYPE: is no media type; write it as application/json",
+    )
+
+
+O = R + "OVERRIDES__EVENTS__"  # noqa: E741 - as short as its neighbours
+BODY = {S + "BODY": '{"id":{id}}'}
+REGISTRY = {S + "REGISTRY__URL": "https://registry"}
+RIVER = {S + "TYPE": "river", S + "DATABASE_URL": "postgresql://other/b"}
+
+
+@pytest.mark.parametrize(
+    ("env", "path", "text"),
+    [
+        ({O + "ENVELOPE": "template"}, O + "ENVELOPE", f"made of the sink's body, and {S}BODY is"),
+        ({O + "ENVELOPE": "raw", **BODY}, S + "BODY", "has no effect with ENVELOPE=cloudevents"),
+        (
+            {O + "ENVELOPE": "cloudevents-structured", **REGISTRY},
+            O + "ENVELOPE",
+            f"{S}REGISTRY__URL: is for args",
+        ),
+        (
+            {O + "ENVELOPE": "raw", S + "LARGE__POLICY": "claim-check", S + "LARGE__BUCKET": "own"},
+            O + "ENVELOPE",
+            f"{S}LARGE__POLICY: claim-check refers to bodies as CloudEvents do",
+        ),
+    ],
+)
+def test_a_routes_envelope_has_to_suit_what_the_sink_says(
+    env: dict[str, str], path: str, text: str
+) -> None:
+    (problem,) = refused({**KAFKA, **ROUTE, **env})
+    assert problem.startswith(f"{path}: ")
+    assert text in problem
+
+
+def test_a_body_may_be_for_a_route_only_and_an_envelope_not_for_every_sink() -> None:
+    read({**KAFKA, **ROUTE, **BODY, O + "ENVELOPE": "template"})
+    read({**KAFKA, **ROUTE, **BODY, S + "ENVELOPE": "template", O + "ENVELOPE": "raw"})
+    (problem,) = refused({**RIVER, **ROUTE, O + "ENVELOPE": "raw"})
+    assert problem == O + "ENVELOPE: raw is not for a sink of type river, which has cloudevents"
+
+
+def test_a_dead_letter_sink_takes_every_body() -> None:
+    env = {**KAFKA, **STANDARD, **ROUTE, **REGISTRY, R + "SINKS": "billing"}
+    (problem,) = refused({**env, R + "DEAD_LETTERS": "events"})
+    assert problem.startswith(R + "DEAD_LETTERS: sink events takes what is as its schema wants it")
+
+
+L = S + "LARGE__"
+CLAIMS = {L + "POLICY": "claim-check", L + "BUCKET": "payloads"}
+
+
+@pytest.mark.parametrize(
+    ("env", "path", "text"),
+    [
+        ({**KAFKA, L + "POLICY": "claim-check"}, L + "BUCKET", "not set, and POLICY=claim-check"),
+        ({**KAFKA, L + "BUCKET": "payloads"}, L + "BUCKET", "no effect with POLICY=refuse"),
+        ({**KAFKA, **CLAIMS, L + "BUCKET": "Pay"}, L + "BUCKET", "is not the name of a bucket"),
+        (
+            {**KAFKA, **CLAIMS, S + "ENVELOPE": "raw"},
+            L + "POLICY",
+            "set ENVELOPE to one of them, as raw has no place for that",
+        ),
+        (
+            {S + "TYPE": "file", S + "PATH": "-", L + "POLICY": "compress"},
+            L + "POLICY",
+            "compress is not for this type of sink, which has refuse",
+        ),
+        (
+            {S + "TYPE": "kinesis", S + "STREAM_NAME": "s", L + "POLICY": "compress"},
+            L + "POLICY",
+            "which has refuse, claim-check",
+        ),
+        (
+            {**KAFKA, **CLAIMS, L + "ENDPOINT_URL": "http://s3.internal"},
+            L + "ENDPOINT_URL",
+            "unencrypted (http) to another machine; if that is meant, set " + S + "INSECURE=true",
+        ),
+    ],
+)
+def test_what_becomes_of_large_messages(env: dict[str, str], path: str, text: str) -> None:
+    (problem,) = refused(env)
+    assert problem.startswith(f"{path}: ")
+    assert text in problem
+    read({**KAFKA, **CLAIMS})
+    read({**STANDARD, B + "LARGE__POLICY": "compress", B + "ENVELOPE": "raw"})

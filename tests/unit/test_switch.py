@@ -13,6 +13,7 @@ from riverbridge.engine import sieve
 from riverbridge.engine.batch import Batch, Terms
 from riverbridge.engine.sieve import Sieve, Sorted
 from riverbridge.model.outcome import Cancelled, Delivered, Outcome, Retry
+from riverbridge.model.receipt import Receipt
 from riverbridge.model.retry import FixedRetry, RiverRetry
 from tests.support.jobs import A_JOB, ATaker, job
 from tests.unit.test_waking import Clock
@@ -52,6 +53,9 @@ def test_each_job_goes_to_the_first_route_that_takes_it_and_its_answer_comes_bac
     assert isinstance(old, Cancelled)
     assert isinstance(bad, Retry)
     assert "route low: the condition 'args.n < 3'" in bad.error
+    receipt = Receipt(4, "events", 1, None)
+    even.taker.batches[0].add_receipts([receipt])  # type: ignore[attr-defined]
+    assert batch.take_receipts() == [receipt]
     batch.abandon()
     assert even.taker.batches[0].abandoned  # type: ignore[attr-defined]
 

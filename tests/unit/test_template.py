@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riverbridge.bridge.body import Body
 from riverbridge.bridge.envelope import KINDS_KEPT, Envelope, EnvelopeKind, expired
 from riverbridge.bridge.template import LONGEST, Template
 from riverbridge.errors import TemplateError
@@ -356,3 +357,40 @@ def test_destination_and_key() -> None:
     assert (message.destination, message.key) == ("jobs.order.placed", "1")
     with pytest.raises(TemplateError):
         made.render(job(args="{}"))
+
+
+def test_a_body_of_the_users_own() -> None:
+    made = envelope("template", body=Body.parse('{"no":{id},"data":{args}}'))
+    message = made.render(job(id=42, args=BIG))
+    assert message.body == b'{"no":42,"data":' + BIG.encode() + b"}"
+    assert dict(message.headers) == {
+        "event-id": "river/1/db/public:42",
+        "content-type": "application/json",
+    }
+
+
+@pytest.mark.parametrize("kind", ["cloudevents", "debezium", "job", "raw", "template"])
+def test_the_content_type_may_be_another(kind: str) -> None:
+    body = Body.parse("{args}") if kind == "template" else None
+    message = envelope(kind, content_type="application/x+json", body=body).render(job())
+    assert [value for name, value in message.headers if name == "content-type"] == [
+        "application/x+json"
+    ]
+
+
+def test_a_body_is_for_its_own_envelope_only() -> None:
+    made = envelope("job", body=Body.parse('{"no":{id}}'))
+    assert json.loads(made.render(job(id=42)).body or b"")["id"] == 42
+
+
+def test_a_message_may_have_a_time_and_a_partition() -> None:
+    created, due = datetime(2026, 1, 2, tzinfo=UTC), datetime(2027, 1, 2, tzinfo=UTC)
+    one = job(created_at=created, scheduled_at=due, args='{"p": 7}')
+    assert envelope(timestamp="created_at").render(one).timestamp == created
+    assert envelope(timestamp="scheduled_at").render(one).timestamp == due
+    placed = envelope(partition=Template.parse("{args.p}"))
+    assert placed.render(one).partition == 7
+    assert placed.render(one).timestamp is None
+    for bad in ("-1", "1.0", '"x"', "1234567890", '""', '"٣"', "true"):
+        with pytest.raises(TemplateError, match="no whole number"):
+            placed.render(job(args=f'{{"p": {bad}}}'))

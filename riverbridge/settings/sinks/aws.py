@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field
 
 from riverbridge.settings import checks
-from riverbridge.settings.sinks.base import Found, SinkSettings, unencrypted
+from riverbridge.settings.sinks.base import SinkSettings
+from riverbridge.settings.sinks.check import Found, matching, unencrypted
 from riverbridge.settings.values import Text, Whole
+
+__all__ = ["AwsSink", "matching"]
 
 
 class AwsSink(SinkSettings):
@@ -29,18 +31,3 @@ class AwsSink(SinkSettings):
 
     def insecurities(self) -> Iterable[Found]:
         return unencrypted("endpoint_url", self.endpoint_url)
-
-
-def matching(pattern: str, what: str) -> Callable[[str], None]:
-    """A check for `Text`: the whole of it is `pattern`, else it is said not to be `what`.
-
-    AWS says of a name it cannot read that the request is invalid, which would be taken for the
-    message's fault.
-    """
-    compiled = re.compile(pattern, re.ASCII)
-
-    def check(text: str) -> None:
-        if not compiled.fullmatch(text):
-            raise ValueError(f"is not {what}")
-
-    return check

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, ClassVar, Literal, get_args
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from riverbridge.settings import checks
 from riverbridge.settings.parts import INSECURE, MINUTE, Boolean, Part
 from riverbridge.settings.secrets import Pairs
-from riverbridge.settings.values import Choice, Properties, Seconds
+from riverbridge.settings.sinks.check import Found, unencrypted
+from riverbridge.settings.sinks.large import Large, Way
+from riverbridge.settings.values import Choice, Properties, Seconds, Text
 from riverbridge.sinks.base import Sink
 
-Envelope = Literal["cloudevents", "cloudevents-structured", "debezium", "job", "raw"]
+Envelope = Literal["cloudevents", "cloudevents-structured", "debezium", "job", "raw", "template"]
+Stamp = Literal["now", "created_at", "scheduled_at"]
 """As `riverbridge.bridge.envelope` makes them."""
 
-Found = tuple[str, str]
-"""A field's name, or "" for the sink as a whole, and what is wrong there."""
+__all__ = ["Found", "SinkSettings", "unencrypted"]
+
+_TYPE = re.compile(r"[!#$%&'*+.^`|~\w-]+/[!#$%&'*+.^`|~\w-]+(\s*;.*)?", re.ASCII)
+
+
+def _content_type(text: str) -> None:
+    if not _TYPE.fullmatch(text):
+        raise ValueError("is no media type; write it as application/json")
 
 
 class SinkSettings(Part):
@@ -36,6 +44,9 @@ class SinkSettings(Part):
     """Headers by which its messages tell the sink what a job decides: the name of each, and the
     field that has its template."""
 
+    way: ClassVar[Way | None] = None
+    """What its messages carry, which decides what can be done with large ones."""
+
     type: str
     headers: Annotated[Mapping[str, str], Properties()] = Field(
         Pairs(),
@@ -48,8 +59,19 @@ class SinkSettings(Part):
     envelope: Annotated[Envelope, Choice(*get_args(Envelope))] = Field(
         "cloudevents",
         description="What a message is: the job's args in a CloudEvent, binary or structured; as "
-        "Debezium's outbox router sends them; the whole job; or the args alone.",
+        "Debezium's outbox router sends them; the whole job; the args alone; or BODY.",
     )
+    body: Annotated[str | None, Text(16384, kind="JSON template")] = Field(
+        None,
+        description="The body of the envelope `template`: JSON with fields of the job.",
+        examples=['{"id":{id},"args":{args}}'],
+    )
+    content_type: Annotated[str | None, Text(255, _content_type)] = Field(
+        None,
+        description="The header `content-type`, in place of the envelope's own.",
+        examples=["application/vnd.shop+json"],
+    )
+    large: Large = Large()  # type: ignore[call-arg]
     insecure: Boolean = Field(False, description=INSECURE)
 
     @property
@@ -68,12 +90,27 @@ class SinkSettings(Part):
         return None
 
     @property
+    def stamp(self) -> Stamp:
+        """What a message's own time is, where the sink's messages have one."""
+        return "now"
+
+    @property
+    def place(self) -> str | None:
+        """The template of the partition a message must go to, where the user gives one."""
+        return None
+
+    @property
     def wants_key(self) -> str | None:
         """Why a route to this sink has to have a key, or None."""
         return None
 
     def wants_order(self, keyed: bool) -> str | None:
         """Why a route to this sink, with a key or not, has to state `ordered`, or None."""
+        return None
+
+    @property
+    def wants_bodies(self) -> str | None:
+        """Why it does not take every body that a job may have, or None."""
         return None
 
     @property
@@ -89,17 +126,15 @@ class SinkSettings(Part):
         """What gives up transport security, which only `insecure` allows."""
         return ()
 
-    def open(self, name: str) -> Sink:
+    def around(self, sink: Sink, name: str) -> Sink:
+        """What `open` gave, and around it what prepares messages for it."""
+        return self.large.around(sink, name, self.way, self.delivery_timeout)
+
+    def open(self, name: str, receipts: bool = False) -> Sink:
         """The sink, which may connect only when it is used. Its library is imported only here.
 
-        name: how logs and servers are to know it. Raises ConfigurationError for what only the
-        library can refuse.
+        name: how logs and servers are to know it. receipts: a route wants to know where each
+        message went (`Delivered.receipt`), if the sink can say. Raises ConfigurationError for what
+        only the library can refuse.
         """
         raise NotImplementedError(f"{type(self).__name__} has no open(): a kind of sink needs it")
-
-
-def unencrypted(field: str, url: str | None) -> Iterable[Found]:
-    """For `insecurities`: says so where `url` sends over plain HTTP to another machine."""
-    parts = urlsplit(url or "")
-    if parts.scheme == "http" and not checks.is_loopback(parts.hostname or ""):
-        yield field, "sends jobs and signatures unencrypted (http) to another machine"

@@ -51,8 +51,10 @@ class EventBridgeSink(AwsSink):
     def problems(self) -> Iterable[Found]:
         if self.headers:
             yield "headers", "events of EventBridge have no headers; unset it"
+        if self.content_type:
+            yield "content_type", "events of EventBridge are JSON; unset it"
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.eventbridge import EventBridgeSink as EventBridge
 
         return EventBridge(

@@ -25,7 +25,7 @@ class FileSink(SinkSettings):
         False, description="A message is delivered only when it is on the disk, not just written."
     )
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.file import FileSink as File
 
         return File(path=self.path, fsync=self.fsync, delivery_timeout=self.delivery_timeout)

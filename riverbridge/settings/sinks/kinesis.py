@@ -10,6 +10,7 @@ from pydantic import Field
 
 from riverbridge.settings.sinks.aws import AwsSink, matching
 from riverbridge.settings.sinks.base import Found
+from riverbridge.settings.sinks.large import Way
 from riverbridge.settings.values import Bytes, Choice, Text
 from riverbridge.sinks.base import Sink
 
@@ -27,6 +28,7 @@ class KinesisSink(AwsSink):
     """Deliver to a Kinesis data stream."""
 
     title: ClassVar[str] = "Kinesis sinks"
+    way: ClassVar[Way | None] = "record"
 
     type: Literal["kinesis"] = Field(description="Selects this kind of sink.", examples=["kinesis"])
     envelope: Annotated[
@@ -63,7 +65,7 @@ class KinesisSink(AwsSink):
                 )
                 yield "headers", f"{name[:80]!r} {text} digits, and no name that is its own"
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.kinesis import KinesisSink as Kinesis
 
         return Kinesis(

@@ -66,12 +66,14 @@ class RiverSink(SinkSettings):
         for name in self.headers.keys() & self.carried.keys():
             field = self.carried[name].upper()
             yield "headers", f"{name} is the sink's own; set {field} instead"
+        if self.content_type:
+            yield "content_type", "args are JSON; unset it"
 
     def leads_to(self, url: SecretStr, schema: str | None) -> bool:
         """Whether it inserts into these tables, as far as the two addresses say so."""
         return _place(self.database_url, self.db_schema) == _place(url, schema)
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.river import RiverSink as River
 
         return River(

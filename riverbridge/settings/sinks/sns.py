@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from riverbridge.settings.sinks.aws import AwsSink, matching
+from riverbridge.settings.sinks.large import Way
 from riverbridge.settings.values import Bytes, Text
 from riverbridge.sinks.base import Sink
 
@@ -20,6 +21,7 @@ class SnsSink(AwsSink):
     """Deliver to an SNS topic; one whose name ends in `.fifo` is a FIFO topic."""
 
     title: ClassVar[str] = "SNS sinks"
+    way: ClassVar[Way | None] = "text"
 
     type: Literal["sns"] = Field(description="Selects this kind of sink.", examples=["sns"])
     topic_arn: Annotated[str, Text(512, _TOPIC)] = Field(
@@ -43,7 +45,7 @@ class SnsSink(AwsSink):
     def wants_order(self, keyed: bool) -> str | None:
         return "is a FIFO topic" if self.fifo else None
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.sns import SnsSink as Sns
 
         return Sns(

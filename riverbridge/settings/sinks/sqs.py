@@ -10,6 +10,7 @@ from pydantic import Field
 from riverbridge.settings.parts import Boolean, Url
 from riverbridge.settings.sinks.aws import AwsSink
 from riverbridge.settings.sinks.base import Found
+from riverbridge.settings.sinks.large import Way
 from riverbridge.sinks.base import Sink
 
 
@@ -17,6 +18,7 @@ class SqsSink(AwsSink):
     """Deliver to an SQS queue; one whose URL ends in `.fifo` is a FIFO queue."""
 
     title: ClassVar[str] = "SQS sinks"
+    way: ClassVar[Way | None] = "text"
 
     type: Literal["sqs"] = Field(description="Selects this kind of sink.", examples=["sqs"])
     queue_url: Url = Field(
@@ -50,7 +52,7 @@ class SqsSink(AwsSink):
         if self.fair_queue and self.fifo:
             yield "fair_queue", "is for standard queues, and this is a FIFO queue; unset it"
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.sqs import SqsSink as Sqs
 
         return Sqs(
@@ -60,4 +62,5 @@ class SqsSink(AwsSink):
             delivery_timeout=self.delivery_timeout,
             threads=self.threads,
             fair_queue=self.fair_queue,
+            receipts=receipts,
         )

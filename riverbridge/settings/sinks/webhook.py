@@ -15,6 +15,7 @@ from riverbridge.settings import checks
 from riverbridge.settings.parts import Boolean
 from riverbridge.settings.secrets import MASK
 from riverbridge.settings.sinks.base import Found, SinkSettings, unencrypted
+from riverbridge.settings.sinks.large import Way
 from riverbridge.settings.values import Names, Rule, Text, Whole
 from riverbridge.sinks.base import Sink
 from riverbridge.sinks.webhook_message import header_problem
@@ -65,6 +66,7 @@ class WebhookSink(SinkSettings):
     """Deliver to an HTTP endpoint, as Standard Webhooks and CloudEvents say how."""
 
     title: ClassVar[str] = "Webhook sinks"
+    way: ClassVar[Way | None] = "bytes"
 
     type: Literal["webhook"] = Field(description="Selects this kind of sink.", examples=["webhook"])
     url: Annotated[str, Text(2048, _url, "template")] = Field(
@@ -110,7 +112,7 @@ class WebhookSink(SinkSettings):
     def insecurities(self) -> Iterable[Found]:
         return unencrypted("url", _origin(self.url))
 
-    def open(self, name: str) -> Sink:
+    def open(self, name: str, receipts: bool = False) -> Sink:
         from riverbridge.sinks.webhook import WebhookSink as Webhook
 
         return Webhook(
