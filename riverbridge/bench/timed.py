@@ -40,8 +40,8 @@ class Timed:
         self._sink.close()
 
 
-def _open_timed(opened: Callable[[KafkaSink, str], Sink]) -> Callable[[KafkaSink, str], Sink]:
-    return lambda settings, name: Timed(opened(settings, name))
+def _open_timed(opened: Callable[..., Sink]) -> Callable[..., Sink]:
+    return lambda *settings: Timed(opened(*settings))
 
 
 def main(path: Path) -> None:
