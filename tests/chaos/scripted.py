@@ -76,5 +76,5 @@ class FileSink:
 if __name__ == "__main__":
     if VARIABLE not in os.environ:
         main(["run"])
-    with mock.patch.object(KafkaSink, "open", lambda _settings, name: FileSink(name)):
+    with mock.patch.object(KafkaSink, "open", lambda _settings, name, _receipts: FileSink(name)):
         main(["run"])

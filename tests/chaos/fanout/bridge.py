@@ -55,7 +55,7 @@ def main(switch: Path, ledger: Path) -> None:
     """Run until SIGTERM, then write the ledger."""
     sinks: dict[str, Switched] = {}
 
-    def opened(_settings: KafkaSink, name: str) -> Switched:
+    def opened(_settings: KafkaSink, name: str, _receipts: bool) -> Switched:
         return sinks.setdefault(name, Switched(name, switch))
 
     settings = service.read_settings()
