@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import threading
 import time
 from urllib.parse import urlsplit
 
@@ -70,6 +71,9 @@ class Connection:
         else:
             self._http = http.client.HTTPConnection(endpoint.host, endpoint.port)
         self._used = 0.0
+        self._lock = threading.Lock()
+        self._connecting = False
+        self._aborted = False
 
     def post(self, headers: dict[str, str], body: bytes, deadline: float) -> Answer:
         """The answer, whatever its status. Raises NotSent, Refused or Lost."""
@@ -100,7 +104,7 @@ class Connection:
         if self._http.sock is None:
             self._http.timeout = min(left, CONNECT_TIMEOUT)
             try:
-                self._http.connect()
+                self._connect()
             except ssl.SSLCertVerificationError as error:
                 self._http.close()
                 why = error.verify_message
@@ -111,8 +115,22 @@ class Connection:
             left = max(deadline - time.monotonic(), 0.001)
         self._http.sock.settimeout(left)
 
+    def _connect(self) -> None:
+        with self._lock:
+            self._connecting, self._aborted = True, False
+        try:
+            self._http.connect()
+        finally:
+            with self._lock:
+                self._connecting = False
+        if self._aborted:
+            raise OSError("the connection was given up")
+
     def abort(self) -> None:
-        """End a request in another thread: its `post` raises Lost soon."""
+        """End a request in another thread: its `post` raises Lost or NotSent soon."""
+        with self._lock:
+            # Its socket is not to be had yet, though the server may see it already.
+            self._aborted = self._connecting
         sock = self._http.sock
         if sock is not None:
             try:
