@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
+import time
 from typing import Any
 
 import pytest
@@ -21,9 +23,10 @@ from riverbridge.model.outcome import (
 from riverbridge.sinks.aws_access import Access, own_endpoint, region_in
 from riverbridge.sinks.aws_batch import HELD, Entry, Grouped, Loose
 from riverbridge.sinks.aws_errors import Verdict, entry_outcome, refusal, verdict
-from riverbridge.sinks.aws_http import Endpoint
+from riverbridge.sinks.aws_http import Connection, Endpoint
 from riverbridge.sinks.aws_text import Place, Text, text_of
 from riverbridge.sinks.base import Message
+from riverbridge.sinks.kept_connection import NotSent
 from riverbridge.sinks.sqs import SqsSink, origin, region_of
 
 MIB = 1_048_576
@@ -358,3 +361,11 @@ class TestWhere:
         monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
         with pytest.raises(ConfigurationError, match="region"):
             SqsSink(queue_url="http://127.0.0.1:1/1/q")
+
+
+def test_a_request_is_ended_before_its_connection_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection(Endpoint.of("http://127.0.0.1:9"), None)
+    # The server has accepted it; the client has no socket to shut down yet.
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", lambda _: connection.abort())
+    with pytest.raises(NotSent, match="given up"):
+        connection.post({}, b"", time.monotonic() + 5)
