@@ -53,7 +53,8 @@ class Ledger:
         if not self.path.exists():
             return []
         found = []
-        for line in self.path.read_text().splitlines():
+        whole, _, _ = self.path.read_text().rpartition("\n")  # the last line may be half written
+        for line in whole.splitlines():
             kind, sink, pid, at, id_ = line.split()
             if kind == what:
                 found.append(Entry(kind, sink, int(pid), float(at), int(id_)))

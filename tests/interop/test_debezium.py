@@ -154,8 +154,9 @@ def both(
 
 def page() -> tuple[dict[str, str], str]:
     """The settings and the SQL that docs/envelopes.md gives."""
-    settings, sql = blocks(ROOT / "docs/envelopes.md")
-    assert (settings.language, sql.language) == ("sh", "sql")
+    found = blocks(ROOT / "docs/envelopes.md")
+    [place] = [place for place, block in enumerate(found) if block.language == "sql"]
+    settings, sql = found[place - 1], found[place]
     lines = [line.partition("=") for line in settings.text.splitlines()]
     return {name.removeprefix("RIVERBRIDGE_"): value for name, _, value in lines}, sql.text
 
