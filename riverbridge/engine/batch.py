@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -15,7 +15,7 @@ from riverbridge.engine.sieve import Sieve
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.outcome import Outcome
 from riverbridge.model.receipt import Receipt
-from riverbridge.model.retry import RetryPolicy
+from riverbridge.model.retry import RetryPolicy, RiverRetry
 from riverbridge.model.settlement import Settlement, settlement
 
 if TYPE_CHECKING:
@@ -251,6 +251,16 @@ class Feed:
     def takes(self, kind: str) -> bool:
         """Whether a job of this kind is claimed, as the claim's own LIKE judges it."""
         return any(_like(pattern).fullmatch(kind) for pattern in self.kinds) == self.taken
+
+
+def feed_of(feeds: Iterable[Feed], job: ClaimedJob) -> Feed | None:
+    """The one of `feeds` that claims such a job."""
+    return next((feed for feed in feeds if feed.queue == job.queue and feed.takes(job.kind)), None)
+
+
+def settlement_by(feed: Feed | None, job: ClaimedJob, outcome: Outcome) -> Settlement | None:
+    """As `Feed.settlement`; as River does by itself, where no feed claims such a job any more."""
+    return feed.settlement(job, outcome) if feed else settlement(job, outcome, retry=RiverRetry())
 
 
 @lru_cache(maxsize=1024)

@@ -12,16 +12,15 @@ import msgspec
 import psycopg
 
 from riverbridge import telemetry
-from riverbridge.engine.batch import LOST, Feed
+from riverbridge.engine.batch import LOST, Feed, feed_of, settlement_by
 from riverbridge.engine.followed import Followed
 from riverbridge.engine.settling import Aside, by_halves
 from riverbridge.engine.sieve import Sieve
 from riverbridge.engine.slots import Slots
 from riverbridge.engine.waking import Waker
-from riverbridge.model.job import ClaimedJob, JobState
+from riverbridge.model.job import JobState
 from riverbridge.model.outcome import Cancelled, Outcome, Retry
-from riverbridge.model.retry import RiverRetry
-from riverbridge.model.settlement import Lease, Settlement, settlement
+from riverbridge.model.settlement import Lease, Settlement
 from riverbridge.store.database import Connect, Connection, cut, lost, open_connection, transaction
 from riverbridge.store.jobs import JobTable, Orphan
 from riverbridge.store.processes import ProcessTable
@@ -260,16 +259,12 @@ class Keeper:
             job = orphan.lease.job
             if job.id in resting:
                 continue
-            feed = self._feed_of(job)
+            feed = feed_of(self._feeds, job)
             next_retry = feed.next_retry if feed else None
             outcome: Outcome = Retry(reason, delay=next_retry(job) if next_retry else None)
             if orphan.cancel_marked:
                 outcome = Cancelled(reason)
-            row = (
-                feed.settlement(job, outcome)
-                if feed
-                else settlement(job, outcome, retry=RiverRetry())
-            )
+            row = settlement_by(feed, job, outcome)
             assert row is not None  # a Retry always leaves a row
             noted: dict[str, object] = {"river:rescue_count": orphan.rescues + 1}
             dies = feed and row.state is JobState.DISCARDED and feed.terms_of(job).dead_letters
@@ -285,16 +280,13 @@ class Keeper:
 
         failed = by_halves(connection, rows, write)
         for (lease, _), why in failed:
-            feed = self._feed_of(lease.job)
+            feed = feed_of(self._feeds, lease.job)
             if feed is not None:
                 self._aside.add(lease.job.id, feed, why)
         if rows:
             taken = len(rows) - len(failed)
             telemetry.rescued.add(taken)
             log.warning("took back %d job(s): %s", taken, reason)
-
-    def _feed_of(self, job: ClaimedJob) -> Feed | None:
-        return next((f for f in self._feeds if f.queue == job.queue and f.takes(job.kind)), None)
 
     def _measure_next(self, connection: Connection) -> None:
         """One queue at a time, as counting a full one takes long."""

@@ -20,7 +20,7 @@ from typing import Protocol
 import msgspec
 
 from riverbridge import telemetry
-from riverbridge.engine.batch import Batch, Feed
+from riverbridge.engine.batch import Batch, Feed, feed_of, settlement_by
 from riverbridge.engine.settling import by_halves
 from riverbridge.model.evidence import Evidence
 from riverbridge.model.outcome import (
@@ -31,8 +31,7 @@ from riverbridge.model.outcome import (
     Retry,
     Unreachable,
 )
-from riverbridge.model.retry import RiverRetry
-from riverbridge.model.settlement import Lease, Settlement, released, settlement
+from riverbridge.model.settlement import Lease, Settlement, released
 from riverbridge.store.database import Connection
 from riverbridge.store.jobs import JobTable, Orphan
 from riverbridge.store.slots import SlotRecord, SlotTable
@@ -314,7 +313,6 @@ class Slots:
         """What the receiver's answer makes of a job: what arrived is delivered, the rest comes back
         with its attempt; but a job that was taken alone has perhaps killed its process."""
         job = orphan.lease.job
-        feed = next((f for f in self._feeds if f.queue == job.queue and f.takes(job.kind)), None)
         reason = f"the process {record.leased_by} died with this job, and it did not arrive"
         outcome: Outcome
         if arrived:
@@ -325,8 +323,6 @@ class Slots:
             outcome = Retry(reason)
         else:
             return released(job)
-        row = (
-            feed.settlement(job, outcome) if feed else settlement(job, outcome, retry=RiverRetry())
-        )
+        row = settlement_by(feed_of(self._feeds, job), job, outcome)
         assert row is not None  # none of these is released
         return row
