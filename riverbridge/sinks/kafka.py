@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Unpack
 
 from confluent_kafka import KafkaError
 
@@ -14,9 +14,8 @@ from riverbridge.sinks.base import Message
 from riverbridge.sinks.kafka_client import Call, Client
 from riverbridge.sinks.kafka_config import Value
 from riverbridge.sinks.kafka_errors import JUDGED_BY_BATCH, Meaning, classify
-from riverbridge.sinks.kafka_sending import KafkaSending
+from riverbridge.sinks.kafka_sending import CLOSE, KafkaSending, Options
 
-_CLOSE = 2.0
 _BULK = 100
 """From this many messages on, a call waits five milliseconds for fuller requests."""
 _LEFT = (Meaning.FATAL, Meaning.SILENT, Meaning.UNSENT)
@@ -43,7 +42,7 @@ _PROPERTIES: Mapping[_Use, Mapping[str, Value]] = {
 }
 
 
-class KafkaSink(KafkaSending):
+class KafkaSink(KafkaSending[_Use]):
     """Delivers to Kafka topics; `Message.destination` is the topic.
 
     A message is `Delivered` when all in-sync replicas acknowledged it (acks=all). The partition of
@@ -62,30 +61,9 @@ class KafkaSink(KafkaSending):
     Raises ConfigurationError with one line per problem; makes no connection for that.
     """
 
-    def __init__(
-        self,
-        *,
-        bootstrap_servers: str,
-        config: Mapping[str, Value] | None = None,
-        delivery_timeout: float = 10.0,
-        client_id: str = "riverbridge",
-        msk_iam_region: str | None = None,
-        receipts: bool = False,
-    ) -> None:
-        super().__init__(
-            bootstrap_servers=bootstrap_servers,
-            config=config,
-            delivery_timeout=delivery_timeout,
-            client_id=client_id,
-            msk_iam_region=msk_iam_region,
-            receipts=receipts,
-        )
-        self._lock = threading.Lock()
-        self._closed = False
-        self._retired: list[Client] = []
-        # Replaced, never changed, so that it may be read without the lock.
-        self._clients: dict[_Use, Client] = {}
-        self._may_linger = not _LINGER_NAMES & (config or {}).keys()
+    def __init__(self, **options: Unpack[Options]) -> None:
+        super().__init__(**options)
+        self._may_linger = not _LINGER_NAMES & (options.get("config") or {}).keys()
         # Both now: a producer asks for its identity half a second after it was made, and the
         # first batch would wait for that.
         self._client(_Use.QUICK)
@@ -110,20 +88,6 @@ class KafkaSink(KafkaSending):
                 outcomes[i] = outcome
         return outcomes
 
-    def close(self) -> None:
-        """Drop what was not sent and end the threads, within two seconds."""
-        with self._lock:
-            self._closed = True
-            clients = [*self._clients.values(), *self._retired]
-        for client in clients:
-            client.stop()
-        end = time.monotonic() + _CLOSE
-        for client in clients:
-            client.join(max(0.0, end - time.monotonic()))
-
-    def _siblings(self) -> Sequence[Client]:
-        return list(self._clients.values())
-
     def _client(self, use: _Use) -> Client | None:
         """The producer for this use, made if there is none or the last one ended fatally.
 
@@ -138,7 +102,7 @@ class KafkaSink(KafkaSending):
             client = self._clients.get(use)
             if client is None or client.health.fatal is not None:
                 if client is not None:
-                    self._retired = [c for c in self._retired if c.alive] + [client]
+                    self._retire(client)
                 properties = {**self._properties, **_PROPERTIES[use]}
                 client = self._made(properties)
                 self._clients = {**self._clients, use: client}
@@ -157,7 +121,7 @@ class KafkaSink(KafkaSending):
         refused: dict[int, Outcome] = {}
         with client.in_use():
             self.send(messages, client, call, deadline, refused)
-            until = min(deadline, time.monotonic() + _CLOSE) if self._closed else deadline
+            until = min(deadline, time.monotonic() + CLOSE) if self._closed else deadline
             client.wait(call, len(messages) - len(refused), until)
         answers = list(call.answers)
         return self._judge(messages, answers, refused, client, use)

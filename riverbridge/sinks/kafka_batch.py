@@ -40,7 +40,7 @@ class KafkaBatch:
 
     def __init__(
         self,
-        sink: KafkaSending,
+        sink: KafkaSending[str],
         client: Client,
         entry: Entry,
         messages: Sequence[Message],

@@ -3,11 +3,13 @@ an answer means."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Generic, Required, TypedDict, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -34,13 +36,30 @@ from riverbridge.sinks.kafka_message import (
     topic_problem,
 )
 
+CLOSE = 2.0
+"""Seconds that closing may take."""
 _TOPICS_KEPT = 10_000
 _REFRESH = 1.0
 """Seconds between two questions for a topic that was refused, and the longest wait for one."""
 
 
-class KafkaSending:
-    """The settings of a Kafka sink, checked, and what it does with single messages.
+class Options(TypedDict, total=False):
+    """What every Kafka sink is told; see `KafkaSink`."""
+
+    bootstrap_servers: Required[str]
+    config: Mapping[str, Value] | None
+    delivery_timeout: float
+    client_id: str
+    msk_iam_region: str | None
+    receipts: bool
+
+
+K = TypeVar("K")
+
+
+class KafkaSending(Generic[K]):
+    """The settings of a Kafka sink, checked, its producers, each by what it is for, and what it
+    does with single messages.
 
     Raises ConfigurationError with one line per problem; makes no connection for that.
     """
@@ -83,6 +102,26 @@ class KafkaSending:
         self._max_bytes = int(self._properties.get("message.max.bytes", MESSAGE_MAX_BYTES))
         self._topics: set[str] = set()
         self._asked: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        # Replaced, never changed, so that it may be read without the lock.
+        self._clients: Mapping[K, Client] = {}
+        self._retired: list[Client] = []
+
+    def close(self) -> None:
+        """Drop what was not sent and end the threads, within two seconds."""
+        with self._lock:
+            self._closed = True
+            clients = [*self._clients.values(), *self._retired]
+        for client in clients:
+            client.stop()
+        end = time.monotonic() + CLOSE
+        for client in clients:
+            client.join(max(0.0, end - time.monotonic()))
+
+    def _retire(self, client: Client) -> None:
+        """Under the lock: keep it for `close` until its threads have ended, and no longer."""
+        self._retired = [known for known in self._retired if known.alive] + [client]
 
     def _made(self, properties: Mapping[str, Value]) -> Client:
         """A new producer."""
@@ -91,10 +130,6 @@ class KafkaSending:
     def text_of(self, error: KafkaError) -> str:
         """An error in words, without secrets."""
         return scrub(f"{error.name()}: {error.str()}", self._secrets)
-
-    def _siblings(self) -> Sequence[Client]:
-        """The producers to the same brokers: what one is answered is good news for all."""
-        raise NotImplementedError
 
     def send(
         self,
@@ -232,7 +267,8 @@ class KafkaSending:
     def outcome(self, meaning: Meaning, text: str, client: Client) -> Outcome:
         """The outcome of `meaning`, seen with what the brokers said lately."""
         health = client.health
-        answered_at = max(c.health.answered_at for c in (client, *self._siblings()))
+        # The producers have the same brokers: what one is answered is good news for all.
+        answered_at = max(c.health.answered_at for c in (client, *self._clients.values()))
         answering = time.monotonic() - answered_at < self._delivery_timeout / 2
         if meaning in (Meaning.SILENT, Meaning.UNSENT) and health.last_error and not answering:
             text = f"{text}; last error: {health.last_error}"

@@ -12,9 +12,9 @@ after it took a batch would else come back with the right to send what another h
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Unpack
 
 from confluent_kafka import KafkaException
 
@@ -22,47 +22,23 @@ from riverbridge.model.evidence import Evidence
 from riverbridge.model.outcome import InDoubt, Misconfigured, Outcome, Unreachable
 from riverbridge.sinks.base import Entry, Message
 from riverbridge.sinks.kafka_batch import KafkaBatch
-from riverbridge.sinks.kafka_client import Client
-from riverbridge.sinks.kafka_config import Value, scrub
+from riverbridge.sinks.kafka_config import scrub
 from riverbridge.sinks.kafka_errors import Meaning, classify
 from riverbridge.sinks.kafka_ledger import Ledger
-from riverbridge.sinks.kafka_sending import KafkaSending
+from riverbridge.sinks.kafka_sending import KafkaSending, Options
 
 log = logging.getLogger("riverbridge.sinks.kafka")
 
-_CLOSE = 2.0
 
-
-class KafkaTransactions(KafkaSending):
+class KafkaTransactions(KafkaSending[str]):
     """A `LedgerSink` on Kafka; `Message.destination` is the topic. Settings as for `KafkaSink`.
 
     Consumers see a batch once it is committed, if they read with `isolation.level=read_committed`.
     """
 
-    def __init__(
-        self,
-        *,
-        bootstrap_servers: str,
-        config: Mapping[str, Value] | None = None,
-        delivery_timeout: float = 10.0,
-        client_id: str = "riverbridge",
-        msk_iam_region: str | None = None,
-        receipts: bool = False,
-    ) -> None:
-        super().__init__(
-            bootstrap_servers=bootstrap_servers,
-            config=config,
-            delivery_timeout=delivery_timeout,
-            client_id=client_id,
-            msk_iam_region=msk_iam_region,
-            transactions=True,
-            receipts=receipts,
-        )
+    def __init__(self, **options: Unpack[Options]) -> None:
+        super().__init__(transactions=True, **options)
         self._ledger = Ledger(self._properties, self._token_source)
-        self._lock = threading.Lock()
-        self._closed = False
-        self._clients: dict[str, Client] = {}
-        self._retired: list[Client] = []
 
     def deliver(self, messages: Sequence[Message], deadline: float) -> Sequence[Outcome]:
         """Refused: nobody could be asked later what arrived."""
@@ -95,7 +71,7 @@ class KafkaTransactions(KafkaSending):
             if self._closed:
                 return Unreachable("the Kafka sink is closed")
             client = self._made({**self._properties, "transactional.id": slot})
-            self._retired.append(client)
+            self._retire(client)
         try:
             client.producer.init_transactions(max(0.1, deadline - time.monotonic()))
             evidence = self._ledger.read(slot, deadline)
@@ -108,8 +84,8 @@ class KafkaTransactions(KafkaSending):
             outcome = Unreachable(scrub(f"the group {slot} has offsets of others: {error}"))
         else:
             with self._lock:
-                self._retired.remove(client)
-                self._clients[slot] = client
+                self._retired = [known for known in self._retired if known is not client]
+                self._clients = {**self._clients, slot: client}
             return evidence
         client.stop()
         return outcome
@@ -122,22 +98,9 @@ class KafkaTransactions(KafkaSending):
     def drop(self, slot: str) -> None:
         """End the slot's producer."""
         with self._lock:
-            client = self._clients.pop(slot, None)
+            client = self._clients.get(slot)
             if client is not None:
-                self._retired = [c for c in self._retired if c.alive] + [client]
+                self._clients = {s: c for s, c in self._clients.items() if s != slot}
+                self._retire(client)
         if client is not None:
             client.stop()
-
-    def close(self) -> None:
-        """Drop what was not sent and end the threads, within two seconds."""
-        with self._lock:
-            self._closed = True
-            clients = [*self._clients.values(), *self._retired]
-        for client in clients:
-            client.stop()
-        end = time.monotonic() + _CLOSE
-        for client in clients:
-            client.join(max(0.0, end - time.monotonic()))
-
-    def _siblings(self) -> Sequence[Client]:
-        return list(self._clients.values())
