@@ -1,7 +1,7 @@
 """The bridge, running: threads started, supervised and ended in order.
 
-Threads: lanes, keeper, listener, leader, probes. Each lane has a connection, and so have keeper,
-listener and leader: at most lanes + 3.
+Threads: lanes, keeper, listener, leader, sources, probes. Each but the last has a connection: at
+most lanes + sources + 3.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from riverbridge.service.process import spare_collector
 from riverbridge.service.wiring import (
     kept,
     make_feeds,
+    make_receivers,
     make_routes,
     serve_metrics,
     source_name,
@@ -34,12 +35,15 @@ from riverbridge.store.database import connector, first_connection
 from riverbridge.store.processes import ProcessTable
 from riverbridge.store.schema_check import check_schema
 from riverbridge.upkeep.cleaner import Cleaner
+from riverbridge.upkeep.inbox_cleaner import InboxCleaner
 from riverbridge.upkeep.leader import Leader
 from riverbridge.upkeep.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
 
+INTAKE = 10.0
+"""Seconds that sources may take to commit what they received, and to take their leave."""
 CLOSE = 0.5
 """Seconds that closing the sinks may take."""
 
@@ -63,7 +67,7 @@ class Bridge:
         instead of those the settings describe, by the same names. Raises ConfigurationError for
         settings, tables (SchemaError) and a database that refuses this role.
         """
-        _need_sinks(settings)
+        _need_work(settings)
         assert settings.database_url is not None  # the caller loaded them so
         self.version = VERSION
         self.settings = settings
@@ -80,6 +84,9 @@ class Bridge:
             crashed = self._survey(processes, sinks, self._asked_to_stop)
         self._crew = self._make_crew(processes, crashed)
         self._leader = self._make_leader() if settings.elections else None
+        self._receivers = make_receivers(settings, self._connect)
+        self._intake_stop = threading.Event()
+        self._intake_threads = Supervisor(self._intake_stop)
         self._listen()
         self._wired = True
 
@@ -167,7 +174,7 @@ class Bridge:
             self._connect,
             client_id=self.client_id,
             schema=schema,
-            duties=[Scheduler(schema=schema), cleaner],
+            duties=[Scheduler(schema=schema), cleaner, InboxCleaner(schema=schema)],
         )
 
     def _listen(self) -> None:
@@ -189,10 +196,13 @@ class Bridge:
         self._crew.start(self._asked_to_stop)
         if self._leader is not None:
             self._rest_threads.start("leader", self._leader.run)
+        for name, receiver in self._receivers.items():
+            self._intake_threads.start(f"source-{name}", receiver.run)
+        queues = {f.queue for group in self.feeds.values() for f in group}
         log.info(
             "riverbridge %s serves %s as %s; probes on port %d",
             VERSION,
-            ", ".join(sorted({f.queue for group in self.feeds.values() for f in group})),
+            ", ".join([*sorted(queues), *(f"source {name}" for name in self._receivers)]),
             self.client_id,
             self.port,
         )
@@ -200,12 +210,16 @@ class Bridge:
     def unstick(self) -> None:
         """Cut the connections of what stands still: a server that hangs sends no error."""
         self._crew.unstick()
+        for receiver in self._receivers.values():
+            receiver.unstick()
 
     def stop(self) -> None:
         """No new claims; settle what is out within the grace time; then end everything."""
         log.info("stopping; what is out has %.0f s to finish", self.settings.grace)
+        self._intake_stop.set()
         self._crew.stop_claiming()
         left = self._crew.join_lanes()
+        left += self._intake_threads.join(INTAKE)
         self._rest_stop.set()
         _close(self._outlets.values())
         left += self._rest_threads.join(10.0)
@@ -220,6 +234,8 @@ class Bridge:
         found = self._crew.checks()
         if self._leader is not None:
             found["leader"] = stalled(self._leader.progress, 20.0)
+        for name, receiver in self._receivers.items():
+            found[f"source-{name}"] = receiver.problem() or stalled(receiver.progress, 15.0)
         for name, outlet in self._outlets.items():
             state = outlet.breaker.state
             found[f"sink-{name}"] = None if state == "closed" else f"breaker {state}"
@@ -242,11 +258,11 @@ def run(settings: Settings, stop: threading.Event) -> None:
         bridge.stop()
 
 
-def _need_sinks(settings: Settings) -> None:
-    if not settings.sinks:
+def _need_work(settings: Settings) -> None:
+    if not settings.sinks and not settings.sources:
         raise ConfigurationError(
-            "RIVERBRIDGE_SINKS__<NAME>__TYPE: no sink is set; set at least one, as in "
-            "RIVERBRIDGE_SINKS__EVENTS__TYPE=kafka"
+            "RIVERBRIDGE_SINKS__<NAME>__TYPE: no sink is set, and no source; set at least one, as "
+            "in RIVERBRIDGE_SINKS__EVENTS__TYPE=kafka"
         )
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 
 from riverbridge.bridge.envelope import Envelope
+from riverbridge.bridge.intake import Intake, Receiver
+from riverbridge.bridge.mapping import Mapper, Plan
+from riverbridge.bridge.mapping import template as event_template
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.route import Route, Unmatched
 from riverbridge.bridge.template import Template
@@ -19,8 +23,12 @@ from riverbridge.model.globs import to_like
 from riverbridge.model.replay import ReplayRoute
 from riverbridge.model.retry import ExponentialRetry, FixedRetry, RetryPolicy, RiverRetry
 from riverbridge.settings import Route as RouteSettings
-from riverbridge.settings import Settings, load
-from riverbridge.store.database import Connection
+from riverbridge.settings import Settings, SourceSettings, load
+from riverbridge.sources.base import Bounds
+from riverbridge.store.database import Connect, Connection
+
+INBOX = 7 * 24 * 3600.0
+"""Seconds that the inbox remembers the events of a source without a position."""
 
 
 def read_settings() -> Settings:
@@ -28,7 +36,7 @@ def read_settings() -> Settings:
 
     Raises ConfigurationError with every problem.
     """
-    return load(check_template=Template.parse)
+    return load(check_template=Template.parse, check_event_template=event_template)
 
 
 def retry_policy(route: RouteSettings) -> RetryPolicy:
@@ -113,6 +121,45 @@ def replay_routes(settings: Settings) -> list[ReplayRoute]:
         )
         for name, route in settings.routes.items()
     ]
+
+
+def make_receivers(settings: Settings, connect: Connect) -> dict[str, Receiver]:
+    """The loops of the sources, by name."""
+    return {
+        name: Receiver(
+            name,
+            partial(source.open, name),
+            make_intake(name, source),
+            connect=connect,
+            schema=settings.db_schema,
+        )
+        for name, source in settings.sources.items()
+    }
+
+
+def make_intake(name: str, source: SourceSettings) -> Intake:
+    """How the events of one source become jobs."""
+    plan = Plan(
+        kind=source.kind,
+        queue=source.queue,
+        priority=source.priority,
+        max_attempts=source.max_attempts,
+        scheduled_at=source.scheduled_at,
+        tags=source.tags,
+        metadata=source.metadata,
+        identity=source.identity,
+        decoding=source.decode,
+        tombstones=source.tombstones,
+    )
+    remember = source.remember
+    if remember is None:
+        remember = 0.0 if source.positioned else INBOX
+    return Intake(
+        Mapper(name, plan),
+        Bounds(source.batch_size, source.batch_bytes),
+        remember=timedelta(seconds=remember) if remember else None,
+        pause_above=source.pause_above,
+    )
 
 
 def source_name(connection: Connection, settings: Settings) -> str:

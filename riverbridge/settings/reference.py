@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 from riverbridge.settings import models, shape
 from riverbridge.settings.parts import Part
 from riverbridge.settings.sinks.kinds import OURS
+from riverbridge.settings.sources.kinds import OURS as SOURCES
 
 _HEAD = """\
 # Configuration
@@ -67,12 +68,7 @@ _SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[Part], ...]], ...] = (
         ("routes", "<NAME>"),
         (models.Route,),
     ),
-    (
-        "Kafka sources",
-        "Sources are read and checked, but not built yet: each is warned about at start.",
-        ("sources", "<NAME>"),
-        (models.KafkaSource,),
-    ),
+    *((kind.title, "", ("sources", "<NAME>"), (kind,)) for kind in SOURCES),
 )
 
 

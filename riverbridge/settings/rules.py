@@ -15,7 +15,6 @@ from riverbridge.settings.reading import Problem
 from riverbridge.settings.secrets import MASK, Pairs
 from riverbridge.settings.shape import Path, variable
 from riverbridge.settings.sinks import SinkSettings
-from riverbridge.settings.sinks.kafka import insecure_properties
 from riverbridge.settings.values import spell
 
 CheckTemplate = Callable[[str], object]
@@ -32,6 +31,7 @@ class Checked:
     sinks: tuple[str, ...]
     """The names of all sinks, also of those whose own settings are wrong."""
     check_template: CheckTemplate | None = None
+    check_event_template: CheckTemplate | None = None
 
     def pairs(self) -> Iterator[tuple[str, Route, str, SinkSettings]]:
         """Each route with each of its sinks."""
@@ -48,15 +48,10 @@ def problems(checked: Checked) -> list[Problem]:
 
 def warnings(settings: Settings) -> list[str]:
     """What was allowed and should be known."""
-    lines = [
+    return [
         f"{variable(path)}: {text}; allowed by {variable((*path[:2], 'insecure'))}"
         for path, text, _ in _insecure(settings)
     ]
-    lines += [
-        f"{variable(('sources', name))}: sources are not built yet; nothing is read from it"
-        for name in settings.sources
-    ]
-    return lines
 
 
 def _times(checked: Checked) -> Iterator[Problem]:
@@ -184,6 +179,24 @@ def _sinks(checked: Checked) -> Iterator[Problem]:
             yield Problem(_at(name, at), " ".join(text.split()))
 
 
+def _sources(checked: Checked) -> Iterator[Problem]:
+    """What each kind of source has to say of its settings, and what holds for all."""
+    for name, source in checked.settings.sources.items():
+        secrets = Pairs(getattr(source, "config", {})).secrets()
+        for at, text in source.problems():
+            for secret in secrets:
+                text = text.replace(secret, MASK)
+            yield Problem(("sources", name, at), " ".join(text.split()))
+        if source.remember == 0 and not source.positioned:
+            yield Problem(
+                ("sources", name, "remember"),
+                "0, but this source has no position that is stored: without the inbox an event "
+                "that comes again would become another job; give a time, such as 7d",
+            )
+        templates = [(("sources", name, field), text) for field, text in source.templates]
+        yield from _templates(checked.check_event_template, templates)
+
+
 def _retries(checked: Checked) -> Iterator[Problem]:
     for name, route in checked.settings.routes.items():
         retry, delay, longest = (
@@ -221,7 +234,7 @@ def _insecure(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
         for at, text in sink.insecurities():
             yield _at(name, at), text, sink.insecure
     for name, source in settings.sources.items():
-        for at, text in insecure_properties(source.config):
+        for at, text in source.insecurities():
             yield ("sources", name, at), text, source.insecure
 
 
@@ -233,21 +246,23 @@ def _used_templates(checked: Checked) -> Iterator[Problem]:
     for name, sink in checked.settings.sinks.items():
         field, text = sink.destination
         yield from _templates(
-            checked,
+            checked.check_template,
             [
                 *(((("sinks", name, "headers"), value)) for value in sink.headers.values()),
                 (_at(name, field), text),
             ],
         )
     keys = [(("routes", n, "key"), r.key) for n, r in checked.settings.routes.items() if r.key]
-    yield from _templates(checked, keys)
+    yield from _templates(checked.check_template, keys)
 
 
-def _templates(checked: Checked, templates: Iterable[tuple[Path, str]]) -> Iterator[Problem]:
+def _templates(
+    check: CheckTemplate | None, templates: Iterable[tuple[Path, str]]
+) -> Iterator[Problem]:
     for path, text in templates:
         try:
-            if checked.check_template is not None:
-                checked.check_template(text)
+            if check is not None:
+                check(text)
         except TemplateError as error:
             yield Problem(path, " ".join(str(error).split()))
 
@@ -259,6 +274,7 @@ _RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
     _overlaps,
     _keys_and_order,
     _sinks,
+    _sources,
     _retries,
     _security,
     _used_templates,
