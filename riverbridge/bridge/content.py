@@ -142,7 +142,7 @@ def _structured(body: bytes | None) -> tuple[Mapping[str, str], str]:
         members = _members.decode(body or b"")
         envelope = _envelope.decode(body or b"")
         attributes = {
-            name: _string.decode(raw) for name, raw in members.items() if bytes(raw[:1]) == b'"'
+            name: _string.decode(raw) for name, raw in members.items() if bytes(raw)[:1] == b'"'
         }
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unfit(f"body: is not a structured CloudEvent: {error}") from None

@@ -29,8 +29,8 @@ from datetime import timedelta
 import msgspec
 import psycopg
 
+from riverbridge.bridge.kept import lying
 from riverbridge.bridge.mapping import Mapped, Mapper
-from riverbridge.bridge.quarantine import lying
 from riverbridge.model.options import NewJob
 from riverbridge.model.text import error_text
 from riverbridge.sql import statement
@@ -69,7 +69,7 @@ class Depositor:
         self.mapper = mapper
         self._source = mapper.source
         self._keep = remember
-        self._schema = schema
+        self.schema = schema
 
     def write(
         self,
@@ -96,7 +96,7 @@ class Depositor:
         self, connection: Connection, steps: Mapping[str, tuple[str, str]]
     ) -> Iterator[None]:
         with transaction(connection, idle=IDLE, total=TOTAL):
-            if steps and not ingest.advance(connection, self._source, steps, schema=self._schema):
+            if steps and not ingest.advance(connection, self._source, steps, schema=self.schema):
                 raise Moved
             yield
 
@@ -118,7 +118,7 @@ class Depositor:
         if self._keep is None or not wanted:
             return list(wanted.values())
         new = ingest.remember(
-            connection, self._source, list(wanted), keep=self._keep, schema=self._schema
+            connection, self._source, list(wanted), keep=self._keep, schema=self.schema
         )
         return [one for digest, one in wanted.items() if digest in new]
 
@@ -127,11 +127,11 @@ class Depositor:
             sql = statement(query.name, query.schema)
             return connection.execute(sql, query.parameters).fetchall()
 
-        return carry_out(insert_many_fast(jobs, queues=to_announce(jobs), schema=self._schema), run)
+        return carry_out(insert_many_fast(jobs, queues=to_announce(jobs), schema=self.schema), run)
 
     def _quarantine(self, connection: Connection, bad: Sequence[Mapped]) -> None:
         events = {one.digest: lying(self._source, one.event, one.reason) for one in bad}
-        ingest.quarantine(connection, events, schema=self._schema)
+        ingest.quarantine(connection, events, schema=self.schema)
 
     def _put_by_halves(self, connection: Connection, batch: Sequence[Mapped]) -> Deposited:
         connection.execute(b"SAVEPOINT part")
@@ -143,8 +143,7 @@ class Depositor:
             connection.execute(b"ROLLBACK TO part")
             if len(batch) == 1:
                 [one] = batch
-                reason = f"refused by the database: {error_text(str(error).partition(chr(10))[0])}"
-                return self.put(connection, [self.mapper.unfit(one.event, reason)])
+                return self.put(connection, [self.mapper.unfit(one.event, refusal(error))])
             middle = len(batch) // 2
             first = self._put_by_halves(connection, batch[:middle])
             return _sum(first, self._put_by_halves(connection, batch[middle:]))
@@ -155,6 +154,11 @@ class Depositor:
 def row_at_fault(error: psycopg.Error) -> bool:
     """Whether a row is to blame, and not the database as a whole."""
     return (error.sqlstate or "")[:2] in _ROW_AT_FAULT
+
+
+def refusal(error: psycopg.Error) -> str:
+    """Why the database did not take a row, for the quarantine."""
+    return error_text("refused by the database: " + str(error).partition("\n")[0])
 
 
 def _sum(one: Deposited, other: Deposited) -> Deposited:

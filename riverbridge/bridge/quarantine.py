@@ -1,41 +1,39 @@
-"""Events that could not become jobs: into the quarantine as they came, and out again."""
+"""Out of the quarantine again, once the mapping or the database takes what it did not."""
 
 from __future__ import annotations
 
-import base64
+import psycopg
 
-import msgspec
-
+from riverbridge.bridge.deposit import Depositor, refusal, row_at_fault
+from riverbridge.bridge.kept import event_of
 from riverbridge.model.text import error_text
-from riverbridge.sources.base import Event, Position
-from riverbridge.store.ingest import Quarantined
-
-_headers = msgspec.json.Decoder(tuple[tuple[str, str], ...])
+from riverbridge.store import ingest
+from riverbridge.store.database import Connection, lost, transaction
 
 
-def lying(source: str, event: Event, reason: str) -> Quarantined:
-    """`event` as a row, with all of its bytes."""
-    headers = [(name, base64.b64encode(value).decode()) for name, value in event.headers]
-    position = event.position
-    return Quarantined(
-        0,
-        source,
-        error_text(event.id),
-        error_text(event.topic),
-        None if position is None else position.partition,
-        None if position is None else position.after,
-        event.at,
-        event.key,
-        msgspec.json.encode(headers),
-        event.body,
-        error_text(reason),
-    )
+def retry(connection: Connection, depositor: Depositor, id: int) -> str | None:
+    """Make a job of an event in quarantine, by the present mapping, and take it out; both or none.
 
-
-def event_of(row: Quarantined) -> Event:
-    """The event that `lying` made `row` of."""
-    headers = tuple((name, base64.b64decode(text)) for name, text in _headers.decode(row.headers))
-    position = None
-    if row.partition is not None and row.position is not None:
-        position = Position(row.partition, row.position)
-    return Event(row.event_id, row.body, row.topic, row.key, headers, row.event_at, position)
+    Returns why it still cannot become one. None also where it is not there any more. An event that
+    became a job meanwhile, as it came again, becomes no other. Raises what psycopg raises.
+    """
+    schema = depositor.schema
+    try:
+        with transaction(connection, idle=5.0, total=30.0):
+            rows = ingest.lock_quarantined(connection, [id], schema=schema)
+            if not rows:
+                return None
+            mapped = depositor.mapper.map(event_of(rows[0]))
+            if mapped.reason:
+                ingest.explain_quarantined(connection, id, error_text(mapped.reason), schema=schema)
+                return mapped.reason
+            depositor.put(connection, [mapped])
+            ingest.release_quarantined(connection, [id], schema=schema)
+            return None
+    except psycopg.Error as error:
+        if lost(connection) or not row_at_fault(error):
+            raise
+        reason = refusal(error)
+    with transaction(connection, idle=5.0, total=30.0):
+        ingest.explain_quarantined(connection, id, reason, schema=schema)
+    return reason

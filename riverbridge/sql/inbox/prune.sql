@@ -5,5 +5,4 @@ WHERE digest IN (
     WHERE expires_at < now()
     ORDER BY expires_at
     LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
 )
