@@ -2,69 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 
-from riverbridge.bridge.intake import Intake, Receiver
+from riverbridge.bridge.deposit import Deposited, Depositor
+from riverbridge.bridge.intake import Intake
 from riverbridge.bridge.mapping import Mapper, Plan
-from riverbridge.sinks.kafka_config import Value
-from riverbridge.sources.kafka import Gap, KafkaSource, Start
-from riverbridge.store.database import connector
+from riverbridge.sources.base import Bounds
+from tests.ingest.ground import PARTITIONS, Ground, bodies
 from tests.ingest.rows import args_of, numbers, positions
 from tests.support.database import Database, new_name
 from tests.support.wait import eventually
-
-PARTITIONS = 3
-QUICK: Mapping[str, Value] = {"session.timeout.ms": 1000}
-"""Tansu lets members wait for half of it, and a second more."""
-
-
-class Ground:
-    """A topic, and receivers that read it."""
-
-    def __init__(self, servers: str, topic: str, database: Database) -> None:
-        self.servers, self.topic, self.database = servers, topic, database
-        self.group = new_name("group")
-
-    def produce(self, bodies: Sequence[bytes | None], partition: int | None = None) -> None:
-        producer = Producer({"bootstrap.servers": self.servers, "log_level": 0})
-        for number, body in enumerate(bodies):
-            at = number % PARTITIONS if partition is None else partition
-            producer.produce(self.topic, body, key=b"k%d" % number, partition=at)
-        assert producer.flush(10) == 0
-
-    def source(self, start: Start = "earliest", on_gap: Gap = "stop") -> KafkaSource:
-        return KafkaSource(
-            name="events", bootstrap_servers=self.servers, topics=[self.topic], group=self.group,
-            start=start, on_gap=on_gap, config=QUICK,
-        )  # fmt: skip
-
-    @contextmanager
-    def receiving(self, intake: Intake | None = None, **source: str) -> Iterator[Receiver]:
-        intake = intake or Intake(Mapper("events", Plan(kind="event")))
-        receiver = Receiver(
-            "events",
-            lambda: self.source(**source),  # type: ignore[arg-type]
-            intake,
-            connect=connector(self.database.dsn),
-        )
-        stop = threading.Event()
-        thread = threading.Thread(target=receiver.run, args=(stop,))
-        thread.start()
-        try:
-            yield receiver
-        finally:
-            stop.set()
-            thread.join(20)
-            assert not thread.is_alive()
-
-
-def bodies(count: int, first: int = 0) -> list[bytes]:
-    return [b'{"n": %d}' % number for number in range(first, first + count)]
 
 
 @pytest.fixture
@@ -88,3 +37,76 @@ def test_each_record_becomes_one_job_in_the_order_of_its_partition(ground: Groun
     assert positions(ground.database) == {
         f"{ground.topic}/{place}": "101" for place in range(PARTITIONS)
     }
+
+
+class Counted(Depositor):
+    """Says how many events it met that were jobs already."""
+
+    duplicates = 0
+
+    def write(self, *given: Any) -> Deposited:
+        done = super().write(*given)
+        Counted.duplicates += done.duplicates
+        return done
+
+
+def test_of_two_owners_of_a_partition_one_moves_it(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two groups: each member believes that all partitions are its own, as a zombie does.
+
+    The positions alone have to keep them apart: no event may so much as meet its job's unique key.
+    """
+    monkeypatch.setattr("riverbridge.bridge.intake.Depositor", Counted)
+    monkeypatch.setattr(Counted, "duplicates", 0)
+    intake = Intake(Mapper("events", Plan(kind="event")), Bounds(count=7))
+    ground.produce(bodies(900))
+    with ground.receiving(intake):
+        ground.group = new_name("group")
+        with ground.receiving(intake):
+            eventually(lambda: len(args_of(ground.database)) == 900, within=30)
+            ground.produce(bodies(100, first=900))
+            eventually(lambda: len(args_of(ground.database)) == 1000, within=30)
+    assert numbers(ground.database) == dict.fromkeys(range(1000), 1)
+    assert Counted.duplicates == 0
+    assert set(positions(ground.database).values()) == {"333", "334"}
+
+
+def test_a_position_that_an_operator_moves_is_read_from(ground: Ground) -> None:
+    """Back: what the inbox does not know becomes jobs again, once their rows are gone."""
+    ground.produce(bodies(30))
+    with ground.receiving():
+        eventually(lambda: len(args_of(ground.database)) == 30, within=20)
+        with ground.database.connect() as connection:
+            connection.execute("DELETE FROM river_job")
+            connection.execute("UPDATE riverbridge_position SET position = '5'")
+        ground.produce(bodies(PARTITIONS, first=30))
+        expected = dict.fromkeys(range(15, 33), 1)
+        eventually(lambda: numbers(ground.database) == expected, within=20)
+
+
+def test_a_full_queue_pauses_the_source(ground: Ground) -> None:
+    intake = Intake(Mapper("events", Plan(kind="event")), Bounds(count=10), pause_above=20)
+    with ground.receiving(intake) as receiver:
+        ground.produce(bodies(30))
+        eventually(lambda: len(args_of(ground.database)) == 30, within=20)
+        ground.produce(bodies(3000, first=30))
+        eventually(lambda: receiver._full, within=10)
+        there = len(args_of(ground.database))
+        assert there < 3030
+        assert receiver.problem() is None
+        with ground.database.connect() as connection:
+            connection.execute("UPDATE river_job SET state = 'completed', finalized_at = now()")
+        eventually(lambda: len(args_of(ground.database)) > there, within=10)
+
+
+def test_tombstones_are_passed_over_and_everything_of_a_record_is_there(ground: Ground) -> None:
+    plan = Plan(kind="event", metadata={"key": "{key}", "topic": "{topic}", "at": "{time}"})
+    ground.produce([None, b'{"n": 1}', None], partition=0)
+    with ground.receiving(Intake(Mapper("events", plan))):
+        eventually(lambda: positions(ground.database).get(f"{ground.topic}/0") == "3", within=20)
+    with ground.database.connect() as connection:
+        [(metadata,)] = connection.execute("SELECT metadata FROM river_job").fetchall()
+    assert metadata["key"] == "k1"
+    assert metadata["topic"] == ground.topic
+    assert metadata["at"].startswith("20")
