@@ -2,7 +2,7 @@
 # ARGS goes to the command: make demo ARGS=--help
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-soak unit check bench bench-peers docs test-postgres-matrix interop \
+.PHONY: help demo test test-slow test-soak test-ingest-kills unit check bench bench-peers docs test-postgres-matrix interop \
 	test-riverui test-deploy test-image lock format clean
 
 # Called with the least minor version: p is a Python of it, or empty. pyenv's need not be chosen.
@@ -71,6 +71,9 @@ test-slow: $(DEV) ## The tests that take minutes each: outages, long histories, 
 
 test-soak: $(DEV) ## Ten thousand jobs worked by Go and Python that are stopped and killed
 	RIVERBRIDGE_REQUIRE=postgres,go $(BIN)/python -m pytest -s -m slow tests/interop/soak $(ARGS)
+
+test-ingest-kills: $(DEV) ## 20,000 events of a topic become as many jobs, while their readers are killed
+	RIVERBRIDGE_REQUIRE=postgres,kafka $(BIN)/python -m pytest -s -m slow tests/ingest/test_kills.py $(ARGS)
 
 test-postgres-matrix: $(MATRIX) ## The Postgres tests on 15, 16, 17 and 18
 	RIVERBRIDGE_TEST_PG_EVERYWHERE=1 RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest \

@@ -259,7 +259,7 @@ class Names(Rule):
         return tuple(items)
 
     def show(self, value: Any) -> str:
-        if any("," in item for item in value) or "".join(value[:1]).startswith("["):
+        if any("," in item for item in value) or value[0].startswith("["):
             return json.dumps(list(value), ensure_ascii=False)
         return ",".join(value)
 

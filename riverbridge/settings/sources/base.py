@@ -47,8 +47,8 @@ class SourceSettings(Part):
         description="When a job is due: an instant like 2026-01-02T03:04:05Z, from the event.",
         examples=["{body.due_at}"],
     )
-    tags: Annotated[tuple[str, ...], Names(Text(1024), "tags")] = Field(
-        (), description="Tags of each job; may use the event.", examples=["signups,{body.plan}"]
+    tags: Annotated[tuple[str, ...] | None, Names(Text(1024), "tags")] = Field(
+        None, description="Tags of each job; may use the event.", examples=["signups,{body.plan}"]
     )
     metadata: Annotated[Mapping[str, str], Properties()] = Field(
         Pairs(),
@@ -96,7 +96,7 @@ class SourceSettings(Part):
         for name in ("kind", "queue", "priority", "max_attempts", "scheduled_at", "identity"):
             if (text := getattr(self, name)) is not None:
                 yield name, text
-        yield from (("tags", text) for text in self.tags)
+        yield from (("tags", text) for text in self.tags or ())
         yield from (("metadata", text) for text in self.metadata.values())
 
     def problems(self) -> Iterable[Found]:
