@@ -94,6 +94,7 @@ def measure(*, events: int, rounds: int, progress: Callable[[str], None]) -> Mea
 
 def text(measured: Measured) -> str:
     """A few lines, for people."""
+    rounds = len(measured.rates)
     return "\n".join(
         [
             *conditions(
@@ -101,8 +102,7 @@ def text(measured: Measured) -> str:
             ),
             f"{measured.broker}, {PARTITIONS} partitions, one member",
             "",
-            f"{measured.events:,} events of about 260 bytes: median of {len(measured.rates)} "
-            "rounds [range]",
+            f"{measured.events:,} events of 260 bytes: median of {rounds} rounds [range]",
             f"  the source, to the last commit    {spread(measured.rates, 9, ',.0f')} events/s",
             f"  its statements alone              {spread(measured.ceilings, 9, ',.0f')} events/s",
             f"  ratio                             {spread(measured.ratios(), 9, '.2f')}",

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 
 import pytest
 from psycopg import errors, sql
 
 from riverbridge.bridge.replay import Replayer
+from riverbridge.bridge.deposit import Depositor
+from riverbridge.bridge.mapping import Mapper, Plan
+from riverbridge.bridge.quarantine import retry
 from riverbridge.client.client import Client
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.args import RawArgs
@@ -18,6 +22,9 @@ from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry
 from riverbridge.model.replay import ReplayFilter, ReplayRoute, plan_replay
 from riverbridge.model.unique import UniqueOpts
 from riverbridge.sinks.base import Message
+from riverbridge.sources.base import Event
+from riverbridge.store import ingest
+from riverbridge.store.queues import QueueTable
 from tests.support.bridge import ScriptedSink, running_bridge
 from tests.support.database import Database
 from tests.support.roles import Role, grants, new_role
@@ -30,6 +37,7 @@ BRIDGE, UPKEEP, INSERT = grants("bridge"), grants("upkeep"), grants("insert")
 UNIQUE = grants("unique")
 ADMINISTRATION = grants("administration")
 REPLAY = grants("replay")
+INGEST = grants("ingest")
 
 
 @pytest.fixture
@@ -258,3 +266,30 @@ def test_each_grant_for_replaying_is_needed(role: Role, without: str) -> None:
     denied = errors.InsufficientPrivilege, errors.UndefinedTable, AssertionError
     with pytest.raises(denied):
         replay(role)
+def take_in(role: Role) -> None:
+    """Every operation of a source and of the quarantine."""
+    mapper = Mapper("shop", Plan(kind="{body.kind}"))
+    events = [Event(str(n), body) for n, body in enumerate((b'{"kind": "k1"}', b"{}"))]
+    depositor = Depositor(mapper, remember=timedelta(days=1))
+    with role.database.connect() as connection:
+        ingest.begin(connection, "shop", {"p": "0"})
+        assert ingest.positions(connection, "shop") == {"p": "0"}
+        batch = [mapper.map(event) for event in events]
+        done = depositor.write(connection, batch, {"p": ("0", "2")})
+        assert (done.jobs, done.quarantined) == (1, 1)
+        QueueTable(None).depth(connection, "default")
+        [row] = ingest.quarantined(connection)
+        assert retry(connection, depositor, row.id)
+        assert ingest.release_quarantined(connection, [row.id]) == 1
+
+
+def test_the_grants_for_sources_are_enough(role: Role) -> None:
+    role.grant(BRIDGE + INGEST)
+    take_in(role)
+
+
+@pytest.mark.parametrize("without", INGEST)
+def test_each_grant_for_sources_is_needed(role: Role, without: str) -> None:
+    role.grant([statement for statement in BRIDGE + INGEST if statement != without])
+    with pytest.raises(errors.InsufficientPrivilege):
+        take_in(role)

@@ -37,7 +37,7 @@ class Field:
         self.servers = broker.bootstrap_servers
         self.topic = new_name("killed")
         broker.create_topic(self.topic, PARTITIONS)
-        self.sent = self.bad = 0
+        self.sent = self.bad = self.killed = 0
         self._producer = Producer({"bootstrap.servers": self.servers, "log_level": 0})
 
     def produce(self, count: int) -> None:
@@ -80,6 +80,7 @@ class Field:
                         eventually(lambda: child.poll() is not None or self.done(), within=60)
                         other.kill()
                 eventually(lambda: child.poll() is not None or self.done(), within=60)
+                self.killed += child.poll() == -signal.SIGKILL
 
     def done(self) -> bool:
         """Whether all that was sent was read."""
@@ -97,6 +98,7 @@ def test_twenty_thousand_events_are_as_many_jobs_through_kills_at_every_step(
     field = Field(own_kafka, database)
     points = list(POINTS) * ROUNDS
     field.kill_at_every_point(points, EVENTS // len(points))
+    assert field.killed > 0.7 * len(points), "most have to come to their point"
     field.produce(EVENTS - field.sent)
     field.finish()
     assert numbers(database) == dict.fromkeys(range(EVENTS), 1)
