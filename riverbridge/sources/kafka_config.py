@@ -90,7 +90,8 @@ def consumer_config(
     if msk_iam_region is not None:
         merged |= {"security.protocol": "SASL_SSL", "sasl.mechanisms": "OAUTHBEARER"}
     if "session.timeout.ms" in config:
-        merged["heartbeat.interval.ms"] = max(1, int(config["session.timeout.ms"]) // 3)
+        text = str(config["session.timeout.ms"])  # librdkafka says what is wrong with it
+        merged["heartbeat.interval.ms"] = max(1, int(text) // 3) if text.isdecimal() else 1000
     merged |= config
     merged |= _FIXED
     if bootstrap_servers:
