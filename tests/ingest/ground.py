@@ -42,13 +42,16 @@ class Ground:
         )  # fmt: skip
 
     @contextmanager
-    def receiving(self, intake: Intake | None = None, **source: str) -> Iterator[Receiver]:
+    def receiving(
+        self, intake: Intake | None = None, dsn: str | None = None, **source: str
+    ) -> Iterator[Receiver]:
+        """dsn: another way to the database. source: how it is opened."""
         intake = intake or Intake(Mapper("events", Plan(kind="event")))
         receiver = Receiver(
             "events",
             lambda: self.source(**source),  # type: ignore[arg-type]
             intake,
-            connect=connector(self.database.dsn),
+            connect=connector(dsn or self.database.dsn),
         )
         stop = threading.Event()
         thread = threading.Thread(target=receiver.run, args=(stop,))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from riverbridge.bridge.deposit import Deposited, Depositor
 from riverbridge.bridge.intake import Intake
 from riverbridge.bridge.mapping import Mapper, Plan
 from riverbridge.sources.base import Bounds
+from riverbridge.testing.proxy import Proxy
 from tests.ingest.ground import PARTITIONS, Ground, bodies
 from tests.ingest.rows import args_of, numbers, positions
 from tests.support.database import Database, new_name
@@ -110,3 +113,22 @@ def test_tombstones_are_passed_over_and_everything_of_a_record_is_there(ground: 
     assert metadata["key"] == "k1"
     assert metadata["topic"] == ground.topic
     assert metadata["at"].startswith("20")
+
+
+def test_without_postgres_it_waits_and_stays_a_member(ground: Ground) -> None:
+    """For longer than the group's session, so that it would have lost its partitions by then."""
+    place = conninfo_to_dict(ground.database.dsn)
+    with Proxy(int(place["port"] or 0)) as proxy:
+        dsn = make_conninfo(ground.database.dsn, port=proxy.port)
+        with ground.receiving(dsn=dsn) as receiver:
+            ground.produce(bodies(30))
+            eventually(lambda: len(args_of(ground.database)) == 30, within=20)
+            proxy.set_mode("refuse")
+            ground.produce(bodies(30, first=30))
+            eventually(lambda: "Postgres" in (receiver.problem() or ""), within=10)
+            time.sleep(1.5)
+            assert len(args_of(ground.database)) == 30
+            proxy.set_mode("pass")
+            eventually(lambda: len(args_of(ground.database)) == 60, within=20)
+            eventually(lambda: receiver.problem() is None, within=10)
+    assert numbers(ground.database) == dict.fromkeys(range(60), 1)
