@@ -92,7 +92,7 @@ def show_queues(queues: Iterable[Queue]) -> None:
 
 def show_replays(replays: Iterable[Replay]) -> None:
     """Print a table of replays."""
-    _table(
+    table(
         ("id", "state", "jobs", "done", "skipped", "sink", "started at", "by"),
         [
             (

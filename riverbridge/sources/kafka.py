@@ -160,7 +160,7 @@ class KafkaSource:
     def problem(self) -> str | None:
         """What no event can come for: no brokers, no rights, or partitions that stand."""
         # Copied at once: another thread may ask.
-        return "; ".join(sorted(list(self._standing.values()))[:3]) or self._trouble
+        return "; ".join(sorted(self._standing.values())[:3]) or self._trouble
 
     def close(self) -> None:
         """Leave the group."""

@@ -59,8 +59,11 @@ def test_up_applies_both_lines_and_a_second_up_nothing(dsn: str, conn: Connectio
         "river_migration",
         "river_notification",
         "river_queue",
+        "riverbridge_inbox",
         "riverbridge_periodic_job",
+        "riverbridge_position",
         "riverbridge_process",
+        "riverbridge_quarantine",
         "riverbridge_replay",
         "riverbridge_route",
     }

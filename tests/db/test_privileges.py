@@ -10,10 +10,10 @@ from datetime import timedelta
 import pytest
 from psycopg import errors, sql
 
-from riverbridge.bridge.replay import Replayer
 from riverbridge.bridge.deposit import Depositor
 from riverbridge.bridge.mapping import Mapper, Plan
 from riverbridge.bridge.quarantine import retry
+from riverbridge.bridge.replay import Replayer
 from riverbridge.client.client import Client
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.args import RawArgs
@@ -266,6 +266,8 @@ def test_each_grant_for_replaying_is_needed(role: Role, without: str) -> None:
     denied = errors.InsufficientPrivilege, errors.UndefinedTable, AssertionError
     with pytest.raises(denied):
         replay(role)
+
+
 def take_in(role: Role) -> None:
     """Every operation of a source and of the quarantine."""
     mapper = Mapper("shop", Plan(kind="{body.kind}"))
