@@ -132,10 +132,10 @@ class Receiver:
                 self.progress = time.monotonic()
                 self._failure = None
         except psycopg.Error as error:
-            text = " ".join(str(error).split()) or type(error).__name__
+            text = f"Postgres: {' '.join(str(error).split()) or type(error).__name__}"
             level = logging.DEBUG if text == self._failure else logging.WARNING
-            log.log(level, "source %s: Postgres failed, will try again: %s", self.name, text)
-            self._failure = f"Postgres: {text}"
+            log.log(level, "source %s will try again: %s", self.name, text)
+            self._failure = text
 
     def _take(self, connection: Connection, source: Source, events: Sequence[Event]) -> None:
         try:
@@ -172,7 +172,7 @@ class Receiver:
         with transaction(connection, idle=5.0, total=30.0):
             stored = ingest.positions(connection, self.name, schema=self._schema)
         if missing := [partition for partition in wanted if partition not in stored]:
-            starts = source.starts(missing, first=not stored)
+            starts = source.starts(missing, stored.keys())
             with transaction(connection, idle=5.0, total=30.0):
                 ingest.begin(connection, self.name, starts, schema=self._schema)
                 stored = ingest.positions(connection, self.name, schema=self._schema)

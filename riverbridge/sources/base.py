@@ -13,7 +13,7 @@ inbox remembers those.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -97,11 +97,12 @@ class Positioned(Source, Protocol):
         those of released events. Nothing is received from them until they are placed."""
         ...
 
-    def starts(self, partitions: Sequence[str], first: bool) -> Mapping[str, str]:
+    def starts(self, partitions: Sequence[str], known: Collection[str]) -> Mapping[str, str]:
         """Where to begin with partitions of which no position is stored; those left out must wait.
 
-        first: none is stored of any partition: the source is new. Else these were added to it, and
-        have to be read from their beginning.
+        known: all of which one is stored. What was added to something that is known has to be read
+        from its beginning. Further partitions' may be among the result, so that another process
+        finds them stored.
         """
         ...
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -174,14 +174,24 @@ class KafkaSource:
             return sorted(self._unplaced | self._standing.keys())
         return sorted(self._unplaced)
 
-    def starts(self, partitions: Sequence[str], first: bool) -> Mapping[str, str]:
-        """The first offset that the brokers have of each, or the next one that is written."""
+    def starts(self, partitions: Sequence[str], known: Collection[str]) -> Mapping[str, str]:
+        """The first offset that the brokers have of each; or, of a new topic, where `start` says.
+
+        Of a new topic those of all partitions: to the next member the topic is not new.
+        """
+        latest: set[str] = set()
+        if self._start == "latest":
+            topics = {_topic(name) for name in partitions} - {_topic(name) for name in known}
+            try:
+                latest = {name for topic in topics for name in self._all_of(topic)}
+            except KafkaException as error:
+                self._failed(error.args[0])
+                return {}
         found = {}
-        for partition in partitions:
+        for partition in {*partitions, *latest}:
             if (ends := self._ends(partition)) is None:
-                continue
-            at = ends[1] if first and self._start == "latest" else ends[0]
-            found[partition] = str(at)
+                return {}  # all or none: to be tried again
+            found[partition] = str(ends[1 if partition in latest else 0])
         return found
 
     def place(self, positions: Mapping[str, str]) -> None:
@@ -288,6 +298,11 @@ class KafkaSource:
             self.name, partition, position, what, target, self._on_gap,
         )  # fmt: skip
 
+    def _all_of(self, topic: str) -> list[str]:
+        """The partitions of a topic that the group has dealt some of."""
+        found = self._consumer.list_topics(topic, timeout=_ASK).topics[topic]
+        return [_name(topic, number) for number in found.partitions]
+
     def _ends(self, partition: str) -> tuple[int, int] | None:
         """Its first offset, and the one after its last; None if the brokers do not say."""
         try:
@@ -337,6 +352,10 @@ class KafkaSource:
 
 def _name(topic: str | None, partition: int | None) -> str:
     return f"{topic}/{partition}"
+
+
+def _topic(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def _partition(name: str, offset: int = 0) -> TopicPartition:

@@ -142,8 +142,8 @@ class _PositionedBetween(_Between):
     def unplaced(self) -> Sequence[str]:
         return self._source.unplaced()
 
-    def starts(self, partitions: Sequence[str], first: bool) -> Any:
-        return self._source.starts(partitions, first)
+    def starts(self, partitions: Sequence[str], known: Any) -> Any:
+        return self._source.starts(partitions, known)
 
     def place(self, positions: Any) -> None:
         self._source.place(positions)

@@ -71,6 +71,19 @@ def test_latest_begins_behind_what_is_there_and_keeps_to_it(ground: Ground) -> N
         eventually(lambda: numbers(ground.database) == dict.fromkeys(range(9, 12), 1), within=20)
 
 
+def test_to_the_second_member_a_topic_is_not_new(ground: Ground) -> None:
+    ground.produce(bodies(9))
+    source = ground.source(start="latest")
+    try:
+        first, *others = (f"{ground.topic}/{place}" for place in range(PARTITIONS))
+        # The first says where all begin: the second would read its own from the beginning.
+        assert source.starts([first], ()) == dict.fromkeys([first, *others], "3")
+        assert source.starts([first], ["another/0"]) == dict.fromkeys([first, *others], "3")
+        assert source.starts([first], others) == {first: "0"}
+    finally:
+        source.close()
+
+
 def test_a_gap_stops_its_partition_until_somebody_decides(
     ground: Ground, caplog: pytest.LogCaptureFixture
 ) -> None:
