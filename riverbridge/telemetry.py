@@ -91,3 +91,17 @@ unmatched_oldest = meter.create_gauge(
 breaker_state = meter.create_gauge(
     "riverbridge.breaker", description="Of a sink: 0 closed, 1 half open, 2 open."
 )
+taken_in = meter.create_counter(
+    "riverbridge.source.events",
+    unit="{event}",
+    description="Events of a source: jobs, duplicates, quarantined or skipped.",
+)
+source_lag = meter.create_gauge(
+    "riverbridge.source.lag",
+    unit="{event}",
+    description="Events that a source's server has and this process has not read yet.",
+)
+source_stopped = meter.create_gauge(
+    "riverbridge.source.stopped",
+    description="Partitions of a source that cannot go on without an operator.",
+)

@@ -125,8 +125,8 @@ def tables(module_database: Database) -> Database:
         connection.execute("DROP FUNCTION IF EXISTS guard() CASCADE")
         connection.execute(
             "TRUNCATE river_job, river_queue, river_leader, riverbridge_process, riverbridge_route,"
-            " riverbridge_periodic_job, riverbridge_receipt, riverbridge_replay, riverbridge_slot"
-            " RESTART IDENTITY"
+            " riverbridge_periodic_job, riverbridge_receipt, riverbridge_replay, riverbridge_slot,"
+            " riverbridge_position, riverbridge_inbox, riverbridge_quarantine RESTART IDENTITY"
         )
     return module_database
 

@@ -8,10 +8,10 @@ Postgres gives it, so nothing is lost that a float could not hold.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,8 +23,21 @@ T = TypeVar("T")
 LONGEST = 4096
 """Characters a rendered template may have."""
 
-Reader = Callable[[ClaimedJob], str | None]
-"""Reads one field of a job as text; None where it is missing or null. Raises TemplateError."""
+Reader = Callable[[Any], str | None]
+"""Reads one field as text; None where it is missing or null. Raises TemplateError."""
+
+
+class Fields(NamedTuple):
+    """What a template may ask for.
+
+    owner: what has the fields, for errors. columns: those with a name. documents: those with a path
+    below a name; each makes a reader of a path's steps.
+    """
+
+    owner: str
+    columns: Mapping[str, Reader]
+    documents: Mapping[str, Callable[..., Reader]]
+
 
 _COLUMNS: dict[str, Reader] = {
     "id": lambda job: str(job.id),
@@ -104,11 +117,15 @@ class Template:
         """The result, where it is the same for every job."""
 
     @classmethod
-    def parse(cls, text: str, escape: Callable[[str], str] | None = None) -> Template:
+    def parse(
+        cls, text: str, escape: Callable[[str], str] | None = None, *, known: Fields | None = None
+    ) -> Template:
         """Parse `text`; raises TemplateError naming the part that is wrong and what is known.
 
-        escape: what a job's value goes through before it stands between the literals.
+        escape: what a value goes through before it stands between the literals. known: what it
+        may ask for; by default what a job has.
         """
+        known = JOB if known is None else known
         literals = [""]
         fields: list[tuple[str, Reader]] = []
         end = 0
@@ -125,24 +142,23 @@ class Template:
                 )
             else:
                 name, bar, other = match.group(1).partition("|")
-                name, read = _field(text, name)
+                name, read = _field(text, name, known)
                 if escape is not None:
                     read = _escaped(read, escape)
                 fields.append((name, _or(read, other) if bar else read))
                 literals.append("")
         literals[-1] += text[end:]
         first, *others = literals
-        return cls(text, first, [(*one, after) for one, after in zip(fields, others, strict=True)])
+        pairs = zip(fields, others, strict=True)
+        return cls(text, first, [(*one, after) for one, after in pairs])
 
-    def render(self, job: ClaimedJob) -> str:
-        """The text for one job; raises TemplateError where a field has no value."""
+    def render(self, job: Any) -> str:
+        """The text for one job, or what else it knows; TemplateError where a field is missing."""
         text = self._first
         for name, read, after in self._fields:
             value = read(job)
             if value is None:
-                raise TemplateError(
-                    f"the template {self.text!r} needs {name}, which this job does not have"
-                )
+                raise TemplateError(f"the template {self.text!r} needs {name}, which is not there")
             text += value + after
         if len(text) > LONGEST:
             raise TemplateError(
@@ -155,7 +171,7 @@ class Template:
 
 
 def _escaped(read: Reader, escape: Callable[[str], str]) -> Reader:
-    def reader(job: ClaimedJob) -> str | None:
+    def reader(job: Any) -> str | None:
         value = read(job)
         return None if value is None else escape(value)
 
@@ -163,7 +179,7 @@ def _escaped(read: Reader, escape: Callable[[str], str]) -> Reader:
 
 
 def _or(read: Reader, other: str) -> Reader:
-    def reader(job: ClaimedJob) -> str | None:
+    def reader(job: Any) -> str | None:
         value = read(job)
         return other if value is None else value
 
@@ -175,11 +191,17 @@ def is_path(steps: Sequence[str]) -> bool:
     return all(_STEP.match(step) for step in steps)
 
 
-def _field(text: str, name: str) -> tuple[str, Reader]:
+def _field(text: str, name: str, fields: Fields) -> tuple[str, Reader]:
     root, *path = name.strip().split(".")
-    if root in _COLUMNS and not path:
-        return root, _COLUMNS[root]
-    if root in DOCUMENTS and path and is_path(path):
-        return f"{root}.{'.'.join(path)}", field(root, *path)
-    known = ", ".join([*_COLUMNS, *(f"{document}.<path>" for document in DOCUMENTS)])
-    raise TemplateError(f"{text!r} asks for {{{name}}}, which no job has; known are {known}")
+    if root in fields.columns and not path:
+        return root, fields.columns[root]
+    if root in fields.documents and path and is_path(path):
+        return f"{root}.{'.'.join(path)}", fields.documents[root](*path)
+    known = ", ".join([*fields.columns, *(f"{document}.<path>" for document in fields.documents)])
+    raise TemplateError(
+        f"{text!r} asks for {{{name}}}, which no {fields.owner} has; known are {known}"
+    )
+
+
+JOB = Fields("job", _COLUMNS, {name: partial(field, name) for name in DOCUMENTS})
+"""What a job has."""

@@ -16,6 +16,7 @@ _COMMANDS = {
     "jobs": ("riverbridge.cli.jobs", "Look at jobs; cancel, retry and delete them."),
     "queues": ("riverbridge.cli.queues", "Look at queues, pause them and let them go on."),
     "replay": ("riverbridge.cli.replay", "Deliver finished jobs once more."),
+    "quarantine": ("riverbridge.cli.quarantine", "Look at events that could not become jobs."),
     "config": ("riverbridge.cli.config", "Print the settings in force, and all that is wrong."),
     "bench": ("riverbridge.cli.bench", "Measure the bridge on this machine."),
 }

@@ -102,6 +102,28 @@ def insert(jobs: int, rounds: int, river_go: Path | None, as_json: bool) -> None
 
 
 @bench.command()
+@click.option(
+    "--events",
+    type=click.IntRange(min=2000),
+    default=100_000,
+    show_default=True,
+    help="Events per backlog.",
+)
+@_rounds(5)
+@_json
+def ingest(events: int, rounds: int, as_json: bool) -> None:
+    """A Kafka source beside its own statements sent alone.
+
+    Starts a Postgres 18 with fsync on and a Kafka-protocol broker.
+    """
+    from riverbridge.bench.ingest import measure, steps, text
+
+    with _reporting(steps(rounds)) as progress:
+        measured = measure(events=events, rounds=rounds, progress=progress)
+    _show(text(measured), measured.figures() if as_json else None)
+
+
+@bench.command()
 @_jobs(100_000, "Jobs per backlog; of slow queues a quarter (oban) or a twentieth (procrastinate).")
 @click.option(
     "--slow-jobs",

@@ -18,7 +18,7 @@ from riverbridge.model.replay import Replay
 _UNLIMITED = 100_000
 """Columns of what is no terminal: nothing is cut off."""
 
-_FLEXIBLE = {"kind", "queue", "metadata"}
+_FLEXIBLE = {"kind", "queue", "metadata", "event", "reason"}
 """Columns that a narrow terminal breaks into lines."""
 
 
@@ -29,7 +29,7 @@ def json_line(value: object) -> None:
 
 def show_jobs(jobs: Iterable[Job]) -> None:
     """Print a table of jobs; the time is that of its end, its attempt or its schedule."""
-    _table(
+    table(
         ("id", "state", "kind", "queue", "prio", "attempt", "time"),
         [
             (
@@ -87,7 +87,7 @@ def show_receipts(receipts: Iterable[KeptReceipt]) -> None:
 
 def show_queues(queues: Iterable[Queue]) -> None:
     """Print a table of queues."""
-    _table(
+    table(
         ("queue", "paused at", "reported at", "metadata"),
         [
             (
@@ -103,7 +103,7 @@ def show_queues(queues: Iterable[Queue]) -> None:
 
 def show_replays(replays: Iterable[Replay]) -> None:
     """Print a table of replays."""
-    _table(
+    table(
         ("id", "state", "jobs", "done", "skipped", "sink", "started at", "by"),
         [
             (
@@ -159,7 +159,8 @@ def _indented(value: object) -> str:
     return "\n".join(f"  {printable(line)}" for line in text.split("\n"))
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under their columns; what was written by others cannot work the terminal."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

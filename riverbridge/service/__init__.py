@@ -4,7 +4,8 @@ wiring (settings → sinks, routes, feeds) → running (threads) ; dry_run shows
 """
 
 from riverbridge.service.dry_run import dry_run
+from riverbridge.service.retrying import Retrying
 from riverbridge.service.running import Bridge, run
 from riverbridge.service.wiring import read_settings
 
-__all__ = ["Bridge", "dry_run", "read_settings", "run"]
+__all__ = ["Bridge", "Retrying", "dry_run", "read_settings", "run"]

@@ -1,7 +1,8 @@
 """The bridge, running: threads started, supervised and ended in order.
 
-Threads: lanes, keeper, listener, leader, recovery, probes. Each lane has a connection, and so have
-keeper, listener and leader: at most lanes + 3, and one more while parked jobs are brought forward.
+Threads: lanes, keeper, listener, leader, recovery, sources, probes. Each lane and each source has a
+connection, and so have keeper, listener and leader: at most lanes + sources + 3, and one more while
+parked jobs are brought forward.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
 from riverbridge.service.plan import Plan
 from riverbridge.service.process import spare_collector
+from riverbridge.service.receiving import make_receivers
 from riverbridge.service.samples import check_samples
 from riverbridge.service.wiring import (
     kept,
@@ -43,6 +45,7 @@ from riverbridge.store.queues import QueueTable
 from riverbridge.store.schema_check import check_schema
 from riverbridge.upkeep.cleaner import Cleaner
 from riverbridge.upkeep.duty import Duty
+from riverbridge.upkeep.inbox_cleaner import InboxCleaner
 from riverbridge.upkeep.leader import Leader
 from riverbridge.upkeep.receipt_cleaner import ReceiptCleaner
 from riverbridge.upkeep.scheduler import Scheduler
@@ -50,6 +53,8 @@ from riverbridge.upkeep.scheduler import Scheduler
 log = logging.getLogger(__name__)
 
 
+INTAKE = 10.0
+"""Seconds that sources may take to commit what they received, and to take their leave."""
 CLOSE = 0.5
 """Seconds that closing the sinks may take."""
 
@@ -73,7 +78,7 @@ class Bridge:
         instead of those the settings describe, by the same names. Raises ConfigurationError for
         settings, tables (SchemaError) and a database that refuses this role.
         """
-        _need_sinks(settings)
+        _need_work(settings)
         assert settings.database_url is not None  # the caller loaded them so
         self.version = VERSION
         self.settings = settings
@@ -92,6 +97,9 @@ class Bridge:
         self._leader = self._make_leader() if settings.elections else None
         lots = make_lots(settings, self.routes, self._crew.queues)
         self._recovery = self._make_recovery(lots) if lots else None
+        self._receivers = make_receivers(settings, self._connect)
+        self._intake_stop = threading.Event()
+        self._intake_threads = Supervisor(self._intake_stop)
         self._listen()
         self._wired = True
 
@@ -187,7 +195,7 @@ class Bridge:
             discarded=kept(keep.discarded),
             schema=schema,
         )
-        duties: list[Duty] = [Scheduler(schema=schema), cleaner]
+        duties: list[Duty] = [Scheduler(schema=schema), cleaner, InboxCleaner(schema=schema)]
         if (receipts := kept(keep.receipts)) is not None:
             duties.append(ReceiptCleaner(keep=receipts, schema=schema))
         return Leader(self._connect, client_id=self.client_id, schema=schema, duties=duties)
@@ -221,10 +229,13 @@ class Bridge:
             self._rest_threads.start("leader", self._leader.run)
         if self._recovery is not None:
             self._rest_threads.start("recovery", self._recovery.run)
+        for name, receiver in self._receivers.items():
+            self._intake_threads.start(f"source-{name}", receiver.run)
+        queues = sorted({*self._served, *self._followed, *self._plan.globs})
         log.info(
             "riverbridge %s serves %s as %s; probes on port %d",
             VERSION,
-            ", ".join(sorted({*self._served, *self._followed, *self._plan.globs})),
+            ", ".join([*queues, *(f"source {name}" for name in self._receivers)]),
             self.client_id,
             self.port,
         )
@@ -234,12 +245,16 @@ class Bridge:
         self._crew.unstick()
         if self._recovery and stalled(self._recovery.progress, STUCK):
             self._recovery.unstick()
+        for receiver in self._receivers.values():
+            receiver.unstick()
 
     def stop(self) -> None:
         """No new claims; settle what is out within the grace time; then end everything."""
         log.info("stopping; what is out has %.0f s to finish", self.settings.grace)
+        self._intake_stop.set()
         self._crew.stop_claiming()
         left = self._crew.join_lanes()
+        left += self._intake_threads.join(INTAKE)
         self._rest_stop.set()
         _close(self._outlets.values())
         left += self._rest_threads.join(10.0)
@@ -256,6 +271,8 @@ class Bridge:
             found["leader"] = stalled(self._leader.progress, 20.0)
         if self._recovery is not None:
             found["recovery"] = stalled(self._recovery.progress, STUCK)
+        for name, receiver in self._receivers.items():
+            found[f"source-{name}"] = receiver.problem() or stalled(receiver.progress, 15.0)
         for name, outlet in self._outlets.items():
             state = outlet.breaker.state
             found[f"sink-{name}"] = None if state == "closed" else f"breaker {state}"
@@ -278,11 +295,11 @@ def run(settings: Settings, stop: threading.Event) -> None:
         bridge.stop()
 
 
-def _need_sinks(settings: Settings) -> None:
-    if not settings.sinks:
+def _need_work(settings: Settings) -> None:
+    if not settings.sinks and not settings.sources:
         raise ConfigurationError(
-            "RIVERBRIDGE_SINKS__<NAME>__TYPE: no sink is set; set at least one, as in "
-            "RIVERBRIDGE_SINKS__EVENTS__TYPE=kafka"
+            "RIVERBRIDGE_SINKS__<NAME>__TYPE: no sink is set, and no source; set at least one, as "
+            "in RIVERBRIDGE_SINKS__EVENTS__TYPE=kafka"
         )
 
 

@@ -18,6 +18,7 @@ from riverbridge.bridge.condition import Condition
 from riverbridge.bridge.dead_letters import DeadLetters
 from riverbridge.bridge.envelope import Envelope
 from riverbridge.bridge.ledger import LedgerOutlet
+from riverbridge.bridge.mapping import template as event_template
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.recovery import Lot
 from riverbridge.bridge.route import Route
@@ -41,7 +42,10 @@ def read_settings() -> Settings:
     Raises ConfigurationError with every problem.
     """
     return load(
-        check_template=Template.parse, check_body=Body.parse, check_condition=Condition.parse
+        check_template=Template.parse,
+        check_body=Body.parse,
+        check_condition=Condition.parse,
+        check_event_template=event_template,
     )
 
 

@@ -6,8 +6,9 @@ Only `service.py` and the commands use this package; library classes take plain 
 """
 
 from riverbridge.settings.loading import load
-from riverbridge.settings.models import Described, KafkaSource, Route, Settings
+from riverbridge.settings.models import Described, Route, Settings
 from riverbridge.settings.sinks import KafkaSink, SinkSettings, SqsSink
+from riverbridge.settings.sources import KafkaSource, SourceSettings
 
 __all__ = [
     "Described",
@@ -16,6 +17,7 @@ __all__ = [
     "Route",
     "Settings",
     "SinkSettings",
+    "SourceSettings",
     "SqsSink",
     "load",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from riverbridge.errors import TemplateError
 from riverbridge.settings.models import Route, Settings
+from riverbridge.settings.reading import Problem
 from riverbridge.settings.shape import Path
 from riverbridge.settings.sinks import SinkSettings
 from riverbridge.settings.sinks.check import Found, within
@@ -25,6 +27,7 @@ class Checked:
     check_template: CheckTemplate | None = None
     check_body: CheckTemplate | None = None
     check_condition: CheckCondition | None = None
+    check_event_template: CheckTemplate | None = None
 
     def pairs(self) -> Iterator[tuple[str, Route, str, SinkSettings]]:
         """Each route with each of its sinks, as that is for the route."""
@@ -41,3 +44,13 @@ def found_in(sink: SinkSettings) -> list[Found]:
 
 def sink_path(sink: str, field: str) -> Path:
     return ("sinks", sink, *field.split(".")) if field else ("sinks", sink)
+
+
+def parsed(check: CheckTemplate | None, templates: Iterable[tuple[Path, str]]) -> Iterator[Problem]:
+    """A problem for each template that `check` refuses."""
+    for path, text in templates:
+        try:
+            if check is not None:
+                check(text)
+        except TemplateError as error:
+            yield Problem(path, " ".join(str(error).split()))

@@ -7,7 +7,7 @@ that one run shows every problem.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path as File
 from typing import Any
@@ -28,11 +28,14 @@ from riverbridge.settings.reading import (
     read_toml,
 )
 from riverbridge.settings.sinks import FAILED, KINDS
+from riverbridge.settings.sources import FAILED as SOURCES_FAILED
+from riverbridge.settings.sources import KINDS as SOURCES
 
 DOTENV = File(".env")
 TOML = File("riverbridge.toml")
 OUTBOX = "outbox"
 _TREE = shape.tree(Settings)
+_KINDS: Mapping[str, Sequence[str]] = {"sinks": tuple(KINDS), "sources": tuple(SOURCES)}
 
 
 def load(
@@ -43,13 +46,14 @@ def load(
     check_template: CheckTemplate | None = None,
     check_body: CheckTemplate | None = None,
     check_condition: CheckCondition | None = None,
+    check_event_template: CheckTemplate | None = None,
 ) -> Settings:
     """The settings from `env` (by default the process's), over `.env`, over the TOML file.
 
     None leaves a file out; only the two default files may be absent. `check_template` and
-    `check_body` raise TemplateError, `check_condition` ConditionError or ConfigurationError. Raises
-    ConfigurationError with every problem, a line each, starting with the variable or file; no line
-    holds a secret.
+    `check_body`, over a job, and `check_event_template`, of a source, raise TemplateError,
+    `check_condition` ConditionError or ConfigurationError. Raises ConfigurationError with every
+    problem, a line each, starting with the variable or file; no line holds a secret.
     """
     env = os.environ if env is None else env
     layers = [read_env(_TREE, env)]
@@ -66,6 +70,7 @@ def load(
         check_template,
         check_body,
         check_condition,
+        check_event_template,
     )
     draft.add(rules.problems(checked))
     if require_database and settings.database_url is None:
@@ -173,8 +178,8 @@ def _dead(path: shape.Path) -> bool:
 
 def _path(detail: ErrorDetails) -> shape.Path:
     path = tuple(str(part) for part in detail["loc"])
-    # Within a sink pydantic puts the type's name after the sink's.
-    if path[0] == "sinks" and len(path) > 2:
+    # Within a sink, where there are several kinds, pydantic puts the type's name after its own.
+    if len(path) > 2 and path[2] in _KINDS.get(path[0], ()):
         path = path[:2] + path[3:]
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         path = (*path, "type")
@@ -188,18 +193,23 @@ def _text(detail: ErrorDetails) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind == "union_tag_not_found":
-        return f"not set, and it is required: one of {', '.join(KINDS)}"
+        return f"not set, and it is required: one of {', '.join(_kinds(detail))}"
     if kind == "union_tag_invalid":
-        return f"must be one of {', '.join(KINDS)}{_lost()}"
+        return f"must be one of {', '.join(_kinds(detail))}{_lost()}"
     if kind == "literal_error":
         return f"must be {context['expected']}"
     if kind == "extra_forbidden":
-        return "has no meaning for this type of sink"
+        return f"has no meaning for this type of {str(detail['loc'][0])[:-1]}"
     return "has the wrong type"
 
 
+def _kinds(detail: ErrorDetails) -> Sequence[str]:
+    return _KINDS[str(detail["loc"][0])]
+
+
 def _lost() -> str:
-    return "".join(f"; the plug-in of {name} failed: {why}" for name, why in FAILED.items())
+    failed = FAILED | SOURCES_FAILED
+    return "".join(f"; the plug-in of {name} failed: {why}" for name, why in failed.items())
 
 
 def _touches(path: shape.Path, wrong: set[shape.Path]) -> bool:

@@ -13,22 +13,20 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from riverbridge.settings import checks, shape
 from riverbridge.settings.parts import (
-    CONFIG,
     DAY,
     HOUR,
-    INSECURE,
     MINUTE,
     Boolean,
-    Config,
     Host,
     Keep,
     Part,
     Port,
-    Servers,
 )
 from riverbridge.settings.secrets import Pairs
 from riverbridge.settings.sinks import KINDS, SinkSettings
 from riverbridge.settings.sinks.base import Envelope
+from riverbridge.settings.sources import KINDS as SOURCES
+from riverbridge.settings.sources import SourceSettings
 from riverbridge.settings.values import (
     Bytes,
     Choice,
@@ -43,11 +41,16 @@ from riverbridge.settings.values import (
 
 PREFIX = shape.PREFIX
 
-# Which kinds of sinks there are is known only here and now: mypy sees what they have in common.
+# Which kinds of sinks and sources there are is known only here and now: mypy sees what they have
+# in common.
 if TYPE_CHECKING:
     Sink = SinkSettings
+    Source = SourceSettings
 else:
     Sink = Annotated[Union[tuple(KINDS.values())], Field(discriminator="type")]  # noqa: UP007
+    Source = Union[tuple(SOURCES.values())]  # noqa: UP007
+    if len(SOURCES) > 1:
+        Source = Annotated[Source, Field(discriminator="type")]
 
 
 class Retention(Part):
@@ -217,24 +220,6 @@ class Route(Part):
         return own.over(sink), self.key if own.key is None else own.key
 
 
-class KafkaSource(Part):
-    """Turn the records of Kafka topics into jobs."""
-
-    type: Literal["kafka"] = Field(description="Selects this kind of source.", examples=["kafka"])
-    bootstrap_servers: Servers = Field(
-        description="The brokers to ask first: host:port, comma-separated.",
-        examples=["broker:9092"],
-    )
-    topics: Annotated[tuple[str, ...], Names(Text(249, checks.topic_name), "topics")] = Field(
-        description="The topics to read.", examples=["signups"]
-    )
-    kind: Annotated[str, Text(127, checks.kind_name)] = Field(
-        description="The kind of the jobs.", examples=["signup"]
-    )
-    config: Config = Field(Pairs(), description=CONFIG)
-    insecure: Boolean = Field(False, description=INSECURE)
-
-
 class Described(NamedTuple):
     """One line of the effective settings. `value` is masked where secret, None where unset."""
 
@@ -319,7 +304,7 @@ class Settings(BaseSettings):
     probes: Probes = Probes()  # type: ignore[call-arg]
     sinks: Mapping[str, Sink] = {}
     routes: Mapping[str, Route] = {}
-    sources: Mapping[str, KafkaSource] = {}
+    sources: Mapping[str, Source] = {}
 
     @classmethod
     def settings_customise_sources(

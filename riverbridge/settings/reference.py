@@ -12,6 +12,7 @@ from riverbridge.settings.parts import Part
 from riverbridge.settings.sinks.kinds import OURS
 from riverbridge.settings.sinks.large import Large
 from riverbridge.settings.sinks.schema import Registry
+from riverbridge.settings.sources.kinds import OURS as SOURCES
 
 _HEAD = """\
 # Configuration
@@ -87,12 +88,7 @@ _SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[Part], ...]], ...] = (
         ("routes", "<NAME>", "overrides", "<SINK>"),
         (models.Override,),
     ),
-    (
-        "Kafka sources",
-        "Sources are read and checked, but not built yet: each is warned about at start.",
-        ("sources", "<NAME>"),
-        (models.KafkaSource,),
-    ),
+    *((kind.title, "", ("sources", "<NAME>"), (kind,)) for kind in SOURCES),
 )
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
-from riverbridge.errors import TemplateError
 from riverbridge.model import globs
 from riverbridge.settings import checks
-from riverbridge.settings.checked import Checked, CheckTemplate, found_in, sink_path
+from riverbridge.settings.checked import Checked, found_in, parsed, sink_path
 from riverbridge.settings.models import Settings
 from riverbridge.settings.reading import Problem
 from riverbridge.settings.route_rules import ROUTE_RULES
 from riverbridge.settings.secrets import MASK, Pairs
 from riverbridge.settings.shape import Path, variable
 from riverbridge.settings.sinks.check import within
-from riverbridge.settings.sinks.kafka import insecure_properties
 from riverbridge.settings.sinks.river import RiverSink
+from riverbridge.settings.source_rules import SOURCE_RULES
 from riverbridge.settings.values import spell
 
 # Addresses that take a port from others too; localhost is another spelling of some.
@@ -29,15 +28,10 @@ def problems(checked: Checked) -> list[Problem]:
 
 def warnings(settings: Settings) -> list[str]:
     """What was allowed and should be known."""
-    lines = [
+    return [
         f"{variable(path)}: {text}; allowed by {variable((*path[:2], 'insecure'))}"
         for path, text, _ in _insecure(settings)
     ]
-    lines += [
-        f"{variable(('sources', name))}: sources are not built yet; nothing is read from it"
-        for name in settings.sources
-    ]
-    return lines
 
 
 def _times(checked: Checked) -> Iterator[Problem]:
@@ -130,14 +124,14 @@ def _insecure(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
                         path = ("routes", route_name, "overrides", name, "url")
                         yield path, text, settings.sinks[name].insecure
     for name, source in settings.sources.items():
-        for at, text in insecure_properties(source.config):
+        for at, text in source.insecurities():
             yield ("sources", name, at), text, source.insecure
 
 
 def _used_templates(checked: Checked) -> Iterator[Problem]:
     for name, sink in checked.settings.sinks.items():
         field, text = sink.destination
-        yield from _parsed(
+        yield from parsed(
             checked.check_template,
             [
                 *(
@@ -149,28 +143,17 @@ def _used_templates(checked: Checked) -> Iterator[Problem]:
             ],
         )
         if sink.body is not None:
-            yield from _parsed(checked.check_body, [(sink_path(name, "body"), sink.body)])
+            yield from parsed(checked.check_body, [(sink_path(name, "body"), sink.body)])
     for name, route in checked.settings.routes.items():
         if route.key:
-            yield from _parsed(checked.check_template, [(("routes", name, "key"), route.key)])
+            yield from parsed(checked.check_template, [(("routes", name, "key"), route.key)])
         for sink_name, own in route.overrides.items():
             path = ("routes", name, "overrides", sink_name)
             texts = [((*path, "headers"), value) for value in own.headers.values()]
             for field in ("topic", "url", "detail_type", "key"):
                 if (text := getattr(own, field)) is not None:
                     texts.append(((*path, field), text))
-            yield from _parsed(checked.check_template, texts)
-
-
-def _parsed(
-    check: CheckTemplate | None, templates: Iterable[tuple[Path, str]]
-) -> Iterator[Problem]:
-    for path, text in templates:
-        try:
-            if check is not None:
-                check(text)
-        except TemplateError as error:
-            yield Problem(path, " ".join(str(error).split()))
+            yield from parsed(checked.check_template, texts)
 
 
 _RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
@@ -179,6 +162,7 @@ _RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
     *ROUTE_RULES,
     _sinks,
     _loops,
+    *SOURCE_RULES,
     _security,
     _used_templates,
 )

@@ -67,9 +67,9 @@ _SECRET_TEXT = re.compile(
 _ABOUT_ONE = re.compile(r"onfiguration (property|value)|supported in this build", re.I)
 _OFF = {"false", "f", "0"}
 
-_silent = logging.getLogger("riverbridge.sinks.kafka.check")
-_silent.addHandler(logging.NullHandler())
-_silent.propagate = False
+silent = logging.getLogger("riverbridge.sinks.kafka.check")
+silent.addHandler(logging.NullHandler())
+silent.propagate = False
 
 
 def secrets_of(config: Mapping[str, Value]) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ def check_config(
     delivery_timeout: seconds a message may wait for its answer; caps `message.timeout.ms`.
     """
     problems = _contradictions(config, delivery_timeout)
-    problems += _msk_problems(config, msk_iam_region)
+    problems += msk_problems(config, msk_iam_region)
     if not (math.isfinite(delivery_timeout) and 0.1 <= delivery_timeout <= 900):
         problems.append(f"delivery_timeout: {delivery_timeout} s; give 0.1 to 900 seconds")
         return problems
@@ -212,7 +212,8 @@ def _timeout_fits(text: str, delivery_timeout: float) -> bool:
         return False
 
 
-def _msk_problems(config: Mapping[str, Value], region: str | None) -> list[str]:
+def msk_problems(config: Mapping[str, Value], region: str | None) -> list[str]:
+    """What contradicts signing in to MSK in `region`, a line each."""
     if region is None:
         return []
     found = []
@@ -267,7 +268,7 @@ def _findings_of_librdkafka(
 def _refusal(properties: Mapping[str, Value]) -> str | None:
     strings = {k: str(v).lower() if isinstance(v, bool) else v for k, v in properties.items()}
     try:
-        Producer({"log_level": 0, **strings}, logger=_silent)
+        Producer({"log_level": 0, **strings}, logger=silent)
     except KafkaException as refused:
         return str(refused.args[0].str())
     except (TypeError, ValueError) as refused:

@@ -101,10 +101,13 @@ def refused(error: psycopg.Error) -> bool:
     return any(words in text for words in _NOT_OURS_TO_WAIT_FOR)
 
 
-def open_connection(connect: Connect, stop: threading.Event) -> Connection | None:
+def open_connection(
+    connect: Connect, stop: threading.Event, *, sleep: Callable[[float], None] | None = None
+) -> Connection | None:
     """Connect, again and again with growing, jittered pauses, until it works or `stop` is set.
 
-    Returns None if `stop` came first. What is wrong is logged at each try, never the DSN.
+    Returns None if `stop` came first. What is wrong is logged at each try, never the DSN. sleep:
+    what is done for so many seconds, and ends at `stop`; by default nothing.
     """
 
     def report(state: tenacity.RetryCallState) -> None:
@@ -114,7 +117,7 @@ def open_connection(connect: Connect, stop: threading.Event) -> Connection | Non
     trying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(psycopg.OperationalError),
         wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
-        sleep=tenacity.sleep_using_event(stop),
+        sleep=sleep or tenacity.sleep_using_event(stop),
         stop=tenacity.stop_when_event_set(stop),
         before_sleep=report,
     )

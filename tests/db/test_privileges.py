@@ -6,10 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 
 import pytest
 from psycopg import errors, sql
 
+from riverbridge.bridge.deposit import Depositor
+from riverbridge.bridge.mapping import Mapper, Plan
+from riverbridge.bridge.quarantine import retry
 from riverbridge.bridge.replay import Replayer
 from riverbridge.client.client import Client
 from riverbridge.errors import ConfigurationError
@@ -20,6 +24,9 @@ from riverbridge.model.replay import ReplayFilter, ReplayRoute, plan_replay
 from riverbridge.model.unique import UniqueOpts
 from riverbridge.sinks.base import Message
 from riverbridge.sinks.river import RiverSink
+from riverbridge.sources.base import Event
+from riverbridge.store import ingest
+from riverbridge.store.queues import QueueTable
 from tests.support.bridge import ScriptedSink, running_bridge
 from tests.support.database import Database
 from tests.support.roles import Role, grants, new_role
@@ -34,6 +41,7 @@ UNIQUE = grants("unique")
 ADMINISTRATION = grants("administration")
 REPLAY = grants("replay")
 RIVER_SINK = grants("river-sink")
+INGEST = grants("ingest")
 
 
 @pytest.fixture
@@ -285,3 +293,32 @@ def test_each_grant_for_replaying_is_needed(role: Role, without: str) -> None:
     denied = errors.InsufficientPrivilege, errors.UndefinedTable, AssertionError
     with pytest.raises(denied):
         replay(role)
+
+
+def take_in(role: Role) -> None:
+    """Every operation of a source and of the quarantine."""
+    mapper = Mapper("shop", Plan(kind="{body.kind}"))
+    events = [Event(str(n), body) for n, body in enumerate((b'{"kind": "k1"}', b"{}"))]
+    depositor = Depositor(mapper, remember=timedelta(days=1))
+    with role.database.connect() as connection:
+        ingest.begin(connection, "shop", {"p": "0"})
+        assert ingest.positions(connection, "shop") == {"p": "0"}
+        batch = [mapper.map(event) for event in events]
+        done = depositor.write(connection, batch, {"p": ("0", "2")})
+        assert (done.jobs, done.quarantined) == (1, 1)
+        QueueTable(None).depth(connection, "default")
+        [row] = ingest.quarantined(connection)
+        assert retry(connection, depositor, row.id)
+        assert ingest.release_quarantined(connection, [row.id]) == 1
+
+
+def test_the_grants_for_sources_are_enough(role: Role) -> None:
+    role.grant(BRIDGE + INGEST)
+    take_in(role)
+
+
+@pytest.mark.parametrize("without", INGEST)
+def test_each_grant_for_sources_is_needed(role: Role, without: str) -> None:
+    role.grant([statement for statement in BRIDGE + INGEST if statement != without])
+    with pytest.raises(errors.InsufficientPrivilege):
+        take_in(role)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from riverbridge.settings import KafkaSink, SqsSink, load
+from riverbridge.settings import KafkaSink, KafkaSource, SqsSink, load
 from riverbridge.settings.loading import OUTBOX
 from tests.unit.settings_cases import (
     DSN,
@@ -39,13 +39,12 @@ def test_the_example_loads_as_written() -> None:
         ("events", "billing"),
     )
     assert (route.key, route.ordered) == ("{args.customer_id}", False)
+    assert isinstance(s.sources["signups"], KafkaSource)
     assert s.sources["signups"].topics == ("signups",)
     assert s.database_url is not None
     assert s.database_url.get_secret_value() == DSN
     assert (s.db_schema, s.http.port) == ("public", 8080)
-    assert s.warnings == (
-        "RIVERBRIDGE_SOURCES__SIGNUPS: sources are not built yet; nothing is read from it",
-    )
+    assert s.warnings == ()
 
 
 def test_defaults() -> None:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from riverbridge.settings.sinks import KINDS, SinkSettings
-from riverbridge.settings.sinks.kinds import GROUP, gather
+from riverbridge.settings.sinks.kinds import GROUP, OURS, gather
 
 HERE = __name__
 
@@ -34,7 +34,7 @@ def point(name: str, attribute: str, module: str = HERE) -> EntryPoint:
 
 
 def test_another_package_may_bring_a_kind() -> None:
-    kinds, failed = gather([point("pigeon", "Pigeon")])
+    kinds, failed = gather([point("pigeon", "Pigeon")], SinkSettings, OURS)
     assert kinds == {**KINDS, "pigeon": Pigeon}
     assert not failed
     with pytest.raises(NotImplementedError, match=r"Pigeon has no open\(\)"):
@@ -53,13 +53,13 @@ def test_another_package_may_bring_a_kind() -> None:
     ],
 )
 def test_what_is_no_kind_is_named_and_the_others_work(name: str, attribute: str, why: str) -> None:
-    kinds, failed = gather([point(name, attribute), point("pigeon", "Pigeon")])
+    kinds, failed = gather([point(name, attribute), point("pigeon", "Pigeon")], SinkSettings, OURS)
     assert kinds == {**KINDS, "pigeon": Pigeon}
     assert list(failed) == [name]
     assert re.search(why, failed[name])
 
 
 def test_a_package_that_cannot_be_imported_stops_nothing() -> None:
-    kinds, failed = gather([point("pigeon", "Pigeon", "no.such.module")])
+    kinds, failed = gather([point("pigeon", "Pigeon", "no.such.module")], SinkSettings, OURS)
     assert kinds == KINDS
     assert "ModuleNotFoundError" in failed["pigeon"]

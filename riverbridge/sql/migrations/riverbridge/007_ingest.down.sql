@@ -1,0 +1,3 @@
+DROP TABLE /* schema */riverbridge_quarantine;
+DROP TABLE /* schema */riverbridge_inbox;
+DROP TABLE /* schema */riverbridge_position;

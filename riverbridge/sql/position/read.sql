@@ -1,0 +1,1 @@
+SELECT partition, position FROM /* schema */riverbridge_position WHERE source = %(source)s

@@ -1,0 +1,1 @@
+DELETE FROM /* schema */riverbridge_quarantine WHERE id = ANY (%(ids)b::bigint[])

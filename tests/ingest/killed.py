@@ -1,0 +1,50 @@
+"""A process that reads a topic into Postgres, and kills or stops itself where it is told to.
+
+python -m tests.ingest.killed '{"servers": …, "point": "written", "nth": 3, "signal": 9}'
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from datetime import timedelta
+
+from riverbridge.bridge.intake import Intake, Receiver
+from riverbridge.bridge.mapping import Mapper, Plan
+from riverbridge.sources.base import Bounds
+from riverbridge.sources.kafka import KafkaSource
+from riverbridge.testing.crash import Trap
+
+
+def main() -> None:
+    told = json.loads(sys.argv[1])
+    trap = Trap(
+        told.get("point", "received"),
+        nth=told.get("nth", -1),
+        action=lambda: os.kill(os.getpid(), told["signal"]),
+    )
+    receiver = Receiver(
+        "events",
+        lambda: trap.around(
+            KafkaSource(
+                name="events",
+                bootstrap_servers=told["servers"],
+                topics=[told["topic"]],
+                group="killed",
+                config={"session.timeout.ms": 1000},
+            )
+        ),
+        Intake(Mapper("events", Plan(kind="event")), Bounds(100), remember=timedelta(days=7)),
+        connect=trap.connect(told["dsn"]),
+    )
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stop.set).start())
+    while not stop.is_set():
+        receiver.run(stop)
+
+
+if __name__ == "__main__":
+    main()

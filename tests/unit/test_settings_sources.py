@@ -1,0 +1,88 @@
+"""The settings of sources: what is required, what contradicts, and which kinds there are."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from typing import Literal
+
+import pytest
+from pydantic import Field
+
+from riverbridge.bridge.mapping import template
+from riverbridge.errors import ConfigurationError
+from riverbridge.service import wiring
+from riverbridge.settings import load
+from riverbridge.settings.sinks.kinds import gather
+from riverbridge.settings.sources import KINDS, SourceSettings
+from riverbridge.settings.sources.kinds import GROUP, OURS
+from tests.unit.settings_cases import read, refused
+
+S = "RIVERBRIDGE_SOURCES__S__"
+GIVEN = {
+    S + "TYPE": "kafka",
+    S + "BOOTSTRAP_SERVERS": "b:9092",
+    S + "TOPICS": "t",
+    S + "KIND": "k1",
+}
+
+
+class Pigeon(SourceSettings):
+    """A kind that another package might bring."""
+
+    type: Literal["pigeon"] = Field(description="Selects this kind of source.")
+
+
+def test_the_inbox_is_off_where_positions_are_stored_and_can_be_had() -> None:
+    source = read(GIVEN).sources["s"]
+    assert wiring.make_intake("s", source).remember is None
+    source = read(GIVEN | {S + "REMEMBER": "2d"}).sources["s"]
+    kept = wiring.make_intake("s", source).remember
+    assert kept is not None
+    assert kept.days == 2
+    pigeon = Pigeon.model_validate({"type": "pigeon", "kind": "k1"})
+    kept = wiring.make_intake("s", pigeon).remember
+    assert kept is not None
+    assert kept.days == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "why"),
+    [
+        ({S + "KIND": ""}, "KIND", "is empty"),
+        ({S + "ON_GAP": "skip"}, "ON_GAP", "must be one of stop, earliest, latest"),
+        ({S + "CONFIG": '{"group.id":"g"}'}, "CONFIG", "group.id: cannot be set: give it as group"),
+        ({S + "CONFIG": '{"no.such":"1"}'}, "CONFIG", "no.such"),
+        (
+            {S + "CONFIG": '{"sasl.password":"s3cret","session.timeout.ms":"soon"}'},
+            "CONFIG",
+            "session.timeout.ms",
+        ),
+        (
+            {S + "CONFIG": '{"enable.ssl.certificate.verification":"false"}'},
+            "CONFIG",
+            "set RIVERBRIDGE_SOURCES__S__INSECURE=true",
+        ),
+        ({S + "TOPIC": "t"}, "TOPIC", "did you mean RIVERBRIDGE_SOURCES__S__TOPICS"),
+        ({S + "TYPE": "pigeon"}, "TYPE", "must be"),
+    ],
+)
+def test_what_cannot_work_is_said(given: dict[str, str], name: str, why: str) -> None:
+    [problem] = refused(GIVEN | given)
+    assert problem.startswith(f"{S}{name}: ")
+    assert why in problem
+    assert "s3cret" not in problem
+
+
+def test_a_template_is_checked_over_an_event() -> None:
+    env = GIVEN | {"DATABASE_URL": "postgresql://a@b/c", S + "TAGS": "{args.tag}"}
+    with pytest.raises(ConfigurationError, match=r"S__TAGS: .*\{args.tag\}, which no event has"):
+        load(env, None, None, check_event_template=template)
+
+
+def test_another_package_may_bring_a_kind() -> None:
+    point = EntryPoint("pigeon", f"{__name__}:Pigeon", GROUP)
+    kinds, failed = gather([point], SourceSettings, OURS)
+    assert kinds == {**KINDS, "pigeon": Pigeon}
+    assert not failed
+    with pytest.raises(NotImplementedError, match=r"Pigeon has no open\(\)"):
+        Pigeon.model_validate({"type": "pigeon", "kind": "k1"}).open("s")
