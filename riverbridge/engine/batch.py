@@ -207,7 +207,7 @@ class Feed:
     next_retry: seconds until the next attempt of a job that was lost with its process, where
     `retry` does not know what its kind wants.
     key_of: the jobs of a key are delivered in the order of their ids; raises TemplateError. share:
-    and of those, the keys of this share (`riverbridge.engine.ordered.SHARES`).
+    and of those, the keys of this share (`riverbridge.engine.deal.SHARES`).
     hold_back_for: seconds a failing job keeps others of its key waiting at most.
     """
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from riverbridge.engine.batch import Feed
+from riverbridge.engine.deal import Deal
 from riverbridge.engine.followed import Followed
 from riverbridge.engine.keeper import Keeper
 from riverbridge.engine.lane import Lane, Limits
@@ -87,6 +88,7 @@ class Crew:
         self._schema = schema
         self._manning = manning
         self._aside = Aside()
+        self._deals: dict[tuple[str, str], Deal] = {}
         self._client = processes.id
         self._table = JobTable(schema, processes.id)
         self._watches = [self._watch(count, feeds) for count, feeds in watches]
@@ -181,6 +183,7 @@ class Crew:
         for watch in self._watches:
             watch.paces.pop(feed, None)
             watch.orders.pop(feed, None)
+        self._deals.pop((feed.name, feed.queue), None)
 
     def unstick(self) -> None:
         """Cut the connections of what stands still: a server that hangs sends no error."""
@@ -261,9 +264,9 @@ class Crew:
             kinds=feed.kinds,
             taken=feed.taken,
         )
-        return Ordered(
-            table, pace, key_of=key_of, share=feed.share, hold_back_for=feed.hold_back_for
-        )
+        # One for the feeds of all shares, which may be served by the lanes of different watches.
+        deal = self._deals.setdefault((feed.name, feed.queue), Deal(key_of))
+        return Ordered(table, pace, deal=deal, share=feed.share, hold_back_for=feed.hold_back_for)
 
     def _pace(self, feed: Feed) -> Pace:
         return Pace(

@@ -21,14 +21,13 @@ import logging
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
-from zlib import crc32
 
 from riverbridge.engine.batch import Batch, Taker
+from riverbridge.engine.deal import SHARES, Deal
 from riverbridge.engine.lines import Key, Lines
 from riverbridge.engine.missing import Missing
 from riverbridge.engine.pace import Pace
 from riverbridge.engine.waves import Waves
-from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Delivered, Withheld
 from riverbridge.store.database import Connection
@@ -63,9 +62,6 @@ FULL = 60.0
 SHARE = 30
 """A sweep rests for so many times as long as it took."""
 
-SHARES = 2
-"""Lanes that can serve a route at once. It says whose a key is: all processes must agree on it."""
-
 DEEPEST = 100
 """Most jobs of one key in a batch."""
 
@@ -78,18 +74,16 @@ class Ordered:
         table: OrderTable,
         pace: Pace,
         *,
-        key_of: Callable[[ClaimedJob], str],
+        deal: Deal,
         share: int = 0,
         hold_back_for: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """key_of: raises TemplateError for a job that has no key; it is in nobody's way.
-        share: which of the `SHARES` of keys this is.
-        """
+        """deal: the one of this route and queue. share: which of the `SHARES` of keys this is."""
         self._table = table
         self._share = share
         self._pace = pace
-        self._key_of = key_of
+        self._deal = deal
         self._hold_back_for = hold_back_for
         self._clock = clock
         self._depth = 4
@@ -229,7 +223,7 @@ class Ordered:
         self._cursor, self._since = self._table.horizon(connection)
         for some in self._chunks(self._table.held(connection)):
             for job in self._table.rows(connection, some, every=True):
-                if (key := self._key(job)) is not None:
+                if (key := self._deal.key(self._share, job)) is not None:
                     self._lines.keep(job.id, key)
         self._unread = self._table.sweep(connection, cursor=self._cursor, since=0)
         self._swept = self._swept_all = self._clock()
@@ -265,7 +259,7 @@ class Ordered:
         limit = self._pace.limit
         if self._unread:
             ids = self._unread[self._at : self._at + limit]
-            self._add(self._table.rows(connection, ids))
+            self._fetch(connection, ids)
             self._at += len(ids)
             self._read_to = ids[-1]
             if self._at >= len(self._unread):
@@ -326,7 +320,7 @@ class Ordered:
             found = found[: len(found) - len(later)]
         found = [id_ for id_ in found if not self._lines.knows(id_)]
         for some in self._chunks(found):
-            self._add(self._table.rows(connection, some))
+            self._fetch(connection, some)
         self._since = since
         if self._unsure is not None and not self._unsure:
             self._unsure = None
@@ -359,16 +353,16 @@ class Ordered:
         limit = self._pace.limit
         return (ids[start : start + limit] for start in range(0, len(ids), limit))
 
+    def _fetch(self, connection: Connection, ids: Sequence[int]) -> None:
+        """Put those of `ids` in line that are this share's. A job that is not available any more,
+        which a note cannot know, is found out when its turn comes."""
+        own, unread = self._deal.noted(self._share, ids)
+        if unread:
+            own += self._deal.note(self._share, self._table.rows(connection, unread))
+        for id_, key in own:
+            self._lines.add(id_, key)
+
     def _add(self, jobs: Sequence[ClaimedJob]) -> None:
         for job in jobs:
-            if (key := self._key(job)) is not None:
+            if (key := self._deal.key(self._share, job)) is not None:
                 self._lines.add(job.id, key)
-
-    def _key(self, job: ClaimedJob) -> Key | None:
-        """None if it is of another share. A job without a key is in a line of its own; its delivery
-        says what is wrong with it."""
-        try:
-            key = self._key_of(job)
-        except TemplateError:
-            return job.id if job.id % SHARES == self._share else None
-        return key if crc32(key.encode()) % SHARES == self._share else None

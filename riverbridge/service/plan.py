@@ -10,8 +10,8 @@ from riverbridge.bridge.route import Route, Unmatched
 from riverbridge.bridge.switch import Case, Switch
 from riverbridge.bridge.template import Template
 from riverbridge.engine.batch import Feed, Taker, Terms
+from riverbridge.engine.deal import SHARES
 from riverbridge.engine.followed import Place
-from riverbridge.engine.ordered import SHARES
 from riverbridge.engine.sieve import Sieve
 from riverbridge.engine.slots import Slots
 from riverbridge.model.globs import matches, to_like

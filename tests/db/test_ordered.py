@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import Any
 from zlib import crc32
 
@@ -12,7 +13,8 @@ import psycopg
 import pytest
 
 from riverbridge.engine.batch import Batch
-from riverbridge.engine.ordered import SHARES, Ordered
+from riverbridge.engine.deal import SHARES, Deal
+from riverbridge.engine.ordered import Ordered
 from riverbridge.engine.pace import Pace
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
@@ -51,7 +53,7 @@ class Owner:
         self.connection = connector(database.dsn)()
         table = OrderTable(None, name, route="r", queue="q", kinds=["%"])
         pace = Pace(claiming="auto", batch_size=1000, batch_bytes=8 << 20, hold=1.0)
-        self.order = Ordered(table, pace, key_of=key_of, **changes)
+        self.order = Ordered(table, pace, **{"deal": Deal(key_of), **changes})
 
     def claiming(self) -> AbstractContextManager[None]:
         return transaction(self.connection, idle=5.0, total=10.0)
@@ -318,6 +320,63 @@ def test_a_new_owner_reads_a_long_backlog_by_id_and_looks_behind_it(
     for one in range(7):
         mine = [id_ for id_ in delivered if id_ % 7 == one]
         assert mine == sorted(mine)
+
+
+def test_the_shares_of_a_route_read_each_row_of_a_backlog_once(
+    connection: Rows, owners: Callable[..., Owner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(connection, 3000, args="""jsonb_build_object('k', (n % 40)::text)""")
+    first = add(connection)  # it has no key
+    deal = Deal(lambda job: _field(job.args))
+    shares = [owners(f"riverbridge_{share}", deal=deal, share=share) for share in range(SHARES)]
+    for owner in shares:
+        owner.order._table.client = owner.order._table._route["owner"] = "riverbridge_0"
+    read: list[ClaimedJob] = []
+    rows = _counting(OrderTable.rows, read)
+    monkeypatch.setattr(OrderTable, "rows", rows)
+    delivered: list[list[int]] = [[] for _ in shares]
+    for number in range(200):
+        share = number % SHARES
+        delivered[share] += shares[share].round(100)
+        if sum(map(len, delivered)) == 3001:
+            break
+    assert all(delivered)
+    assert sorted(chain(*delivered)) == list(range(first - 3000, first + 1))
+    assert len(read) == 3001
+    for mine in delivered:
+        for one in range(40):
+            ids = [id_ for id_ in mine if id_ % 40 == one and id_ != first]
+            assert ids == sorted(ids)
+            assert len(ids) in (0, 75)
+
+
+def _field(args: str | bytes) -> str:
+    try:
+        return msgspec.json.decode(args, type=dict[str, str])["k"]
+    except KeyError as error:
+        raise TemplateError("no key") from error
+
+
+def test_what_another_share_has_read_and_somebody_has_cancelled_is_left_out(
+    connection: Rows, owners: Callable[..., Owner]
+) -> None:
+    one = add(connection, args="""'{"k": "a"}'""")
+    two = add(connection, args="""'{"k": "a"}'""")
+    deal = Deal(lambda job: _field(job.args))
+    mine = next(share for share in range(SHARES) if crc32(b"a") % SHARES == share)
+    other, owner = (
+        owners(f"riverbridge_{share}", deal=deal, share=share) for share in (1 - mine, mine)
+    )
+    owner.order._table.client = owner.order._table._route["owner"] = other.order._table.client
+    assert other.round() == []
+    with owner.claiming():
+        # It finds both, and knows their keys from the other; then one is cancelled.
+        assert owner.order.claim(owner.connection, 0, byte_budget=1 << 20) == []
+    connection.execute(
+        "UPDATE river_job SET state = 'cancelled', finalized_at = now() WHERE id = %s", (one,)
+    )
+    assert owner.round() == []
+    assert eventually(owner.round) == [two]
 
 
 def test_a_claim_that_fails_is_forgotten_and_read_again(
