@@ -10,7 +10,7 @@ from pydantic import Field
 
 from riverbridge.bridge.mapping import template
 from riverbridge.errors import ConfigurationError
-from riverbridge.service import wiring
+from riverbridge.service import receiving
 from riverbridge.settings import load
 from riverbridge.settings.sinks.kinds import gather
 from riverbridge.settings.sources import KINDS, SourceSettings
@@ -34,13 +34,13 @@ class Pigeon(SourceSettings):
 
 def test_the_inbox_is_off_where_positions_are_stored_and_can_be_had() -> None:
     source = read(GIVEN).sources["s"]
-    assert wiring.make_intake("s", source).remember is None
+    assert receiving.make_intake("s", source).remember is None
     source = read(GIVEN | {S + "REMEMBER": "2d"}).sources["s"]
-    kept = wiring.make_intake("s", source).remember
+    kept = receiving.make_intake("s", source).remember
     assert kept is not None
     assert kept.days == 2
     pigeon = Pigeon.model_validate({"type": "pigeon", "kind": "k1"})
-    kept = wiring.make_intake("s", pigeon).remember
+    kept = receiving.make_intake("s", pigeon).remember
     assert kept is not None
     assert kept.days == 7
 
