@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from riverbridge.bridge.alarms import Alarms
@@ -16,6 +17,8 @@ from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Outcome, Permanent, Retry
 from riverbridge.sinks.base import Message
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 0.25
 """Seconds a job waits for a sink beyond the fastest one's answer, unless the route says more."""
@@ -43,13 +46,22 @@ class Route:
         self._dead_letters = dead_letters
         self._alarms = alarms or Alarms()
         self._receipts = receipts
+        self._paused = ""
         self._branches = [
             Branch(outlet, envelope, self._alarms.clock) for outlet, envelope in sinks.items()
         ]
 
+    def pause(self, why: str) -> None:
+        """Take no more jobs as long as there is a reason; "" ends it. What is out goes on."""
+        if bool(why) != bool(self._paused):
+            log.info("route %s is %s", self.name, why or "no longer paused")
+        self._paused = why
+
     def room(self) -> int:
-        """How many jobs it would take now: 0 where no sink is open, and for a moment also where
-        one that keeps up has all its threads out."""
+        """How many jobs it would take now: 0 where it is paused or no sink is open, and for a
+        moment also where one that keeps up has all its threads out."""
+        if self._paused:
+            return 0
         if len(self._branches) == 1:
             return self._branches[0].outlet.room()
         for branch in self._branches:
