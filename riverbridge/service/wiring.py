@@ -19,7 +19,7 @@ from riverbridge.bridge.dead_letters import DeadLetters
 from riverbridge.bridge.envelope import Envelope
 from riverbridge.bridge.ledger import LedgerOutlet
 from riverbridge.bridge.mapping import template as event_template
-from riverbridge.bridge.outlet import Outlet
+from riverbridge.bridge.outlet import Outlet, Service
 from riverbridge.bridge.recovery import Lot
 from riverbridge.bridge.route import Route
 from riverbridge.bridge.template import Template
@@ -117,10 +117,16 @@ def make_outlets(settings: Settings, sinks: Mapping[str, Sink]) -> dict[str, Out
     most = threads(settings)
     outlets: dict[str, Outlet] = {}
     for name, sink in sinks.items():
-        if settings.sinks[name].ledger:
-            outlets[name] = LedgerOutlet(name, cast(LedgerSink, sink), threads=most)
+        own = settings.sinks[name]
+        service: Service = {
+            "threads": most,
+            "rate_limit": own.rate_limit,
+            "max_in_flight_bytes": own.max_in_flight_bytes,
+        }
+        if own.ledger:
+            outlets[name] = LedgerOutlet(name, cast(LedgerSink, sink), **service)
         else:
-            outlets[name] = Outlet(name, sink, threads=most)
+            outlets[name] = Outlet(name, sink, **service)
     return outlets
 
 
