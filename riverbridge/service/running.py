@@ -29,6 +29,7 @@ from riverbridge.service.process import spare_collector
 from riverbridge.service.receiving import make_receivers
 from riverbridge.service.samples import check_samples
 from riverbridge.service.wiring import (
+    Opened,
     kept,
     make_lots,
     make_outlets,
@@ -123,8 +124,10 @@ class Bridge:
             check_schema(connection, settings.db_schema)
             crashed = crashed_before(connection, processes, 2 * settings.batch_size)
             if sinks is None:
-                sinks = open_sinks(settings)
-            self._outlets = make_outlets(settings, sinks)
+                opened = open_sinks(settings)
+            else:
+                opened = {name: Opened(sink) for name, sink in sinks.items()}
+            self._outlets = make_outlets(settings, opened)
             self._slots = make_slots(settings, self._outlets, self.client_id)
             self.routes = make_routes(settings, self._outlets, source_name(connection, settings))
             plan = self._plan = Plan(

@@ -174,6 +174,9 @@ def _overrides(checked: Checked) -> Iterator[Problem]:
             for at, text in found_in(own.over(sink)):
                 if (at, text) in known:
                     continue
+                if at.startswith("large.") and own.large.given:
+                    yield Problem((*path, *at.split(".")), " ".join(text.split()))
+                    continue
                 if "." in at:  # a group of the sink's, which the route's envelope does not suit
                     at, text = "envelope", f"{variable(sink_path(sink_name, at))}: {text}"
                 yield Problem((*path, at) if at else path, " ".join(text.split()))
