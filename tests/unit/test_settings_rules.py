@@ -426,6 +426,23 @@ def test_what_does_not_go_together_with_transactions(more: dict[str, str], at: s
     assert problems[0].startswith(at)
 
 
+PLACED = {**KAFKA, **ROUTE, R + "KEY": "{args.a}-{args.b|x}", S + "PARTITION": "{args.a|0}"}
+
+
+def test_an_ordered_route_has_the_partition_from_the_key() -> None:
+    ordered = PLACED | {R + "ORDERED": "true"}
+    read(ordered)
+    read(ordered | {S + "PARTITION": "3"})
+    (problem,) = refused(ordered | {S + "PARTITION": "{args.a}{metadata.part}"})
+    assert problem.startswith(
+        f"{R}ORDERED: true, but {S}PARTITION is made of {{metadata.part}}, which is not in the key"
+    )
+    read(PLACED | {R + "ORDERED": "false", S + "PARTITION": "{metadata.part}"})
+    # The key of this sink's messages is the route's, as ORDERED wants it.
+    (problem,) = refused(ordered | {R + "KEY": "{{args.a}}{id}"})
+    assert "{args.a}, which is not in the key" in problem
+
+
 HOOK = {
     "RIVERBRIDGE_SINKS__H__TYPE": "webhook",
     "RIVERBRIDGE_SINKS__H__URL": "https://hooks.example.com/",
