@@ -105,3 +105,9 @@ source_stopped = meter.create_gauge(
     "riverbridge.source.stopped",
     description="Partitions of a source that cannot go on without an operator.",
 )
+route_paused = meter.create_gauge(
+    "riverbridge.route.paused", description="Whether somebody has paused a route: 0 or 1."
+)
+sink_paused = meter.create_gauge(
+    "riverbridge.sink.paused", description="Whether somebody has paused a sink: 0 or 1."
+)

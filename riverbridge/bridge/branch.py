@@ -11,6 +11,7 @@ from riverbridge.bridge.envelope import Envelope
 from riverbridge.bridge.lagging import Lag, LateAnswers
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.engine.batch import Batch
+from riverbridge.engine.pace import octets
 from riverbridge.errors import TemplateError
 from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry, Unreachable
 from riverbridge.sinks.base import Message
@@ -22,8 +23,13 @@ class Branch:
     """Sends jobs to one sink, in the route's envelope; knows whether the sink keeps up."""
 
     def __init__(
-        self, outlet: Outlet, envelope: Envelope, clock: Callable[[], float] = time.monotonic
+        self,
+        route: str,
+        outlet: Outlet,
+        envelope: Envelope,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._route = route
         self.outlet = outlet
         self.envelope = envelope
         self.lag = Lag(outlet.name, clock)
@@ -42,6 +48,17 @@ class Branch:
     def out(self) -> float:
         """Seconds since it is closed or lags; 0 while it keeps up."""
         return max(self.lag.seconds(), self.outlet.breaker.open_for())
+
+    def admitted(self, batch: Batch, places: Sequence[int]) -> Sequence[int]:
+        """The first of these places, as many as the sink's limits let through; to be sent now."""
+        if not self.outlet.limited:
+            return places
+        return places[: self.outlet.admit([batch.jobs[place] for place in places])]
+
+    def take_back(self, batch: Batch, places: Sequence[int]) -> None:
+        """These were admitted, and are not sent after all."""
+        if self.outlet.limited and places:
+            self.outlet.take_back([batch.jobs[place] for place in places])
 
     def send(
         self, batch: Batch, places: Sequence[int], done: Callable[[Sequence[Outcome]], None]
@@ -77,8 +94,9 @@ class Branch:
                 outcomes = [answers[place] for place in places]
             done([self._named(outcome) for outcome in outcomes])
 
-        deliver = self.outlet.under(batch.slot, sent)
-        self.outlet.submit(messages, batch.deadline, answered, deliver)
+        deliver = self.outlet.under(self._route, batch.slot, sent)
+        size = sum(octets(batch.jobs[p].args) for p in places) if self.outlet.weighs else 0
+        self.outlet.submit(messages, batch.deadline, answered, deliver, size)
 
     def _named(self, outcome: Outcome) -> Outcome:
         """Errors say which sink they came from."""

@@ -1,4 +1,5 @@
-"""A sink's breaker: closed while it answers, open while it does not, half open for one probe."""
+"""A sink's breaker: closed while it answers, open while it does not, half open for one probe; and
+paused as long as somebody wants it so, whatever it answers."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from riverbridge.model.outcome import InDoubt, Misconfigured, Outcome, Unreachab
 
 log = logging.getLogger(__name__)
 
-State = Literal["closed", "half_open", "open"]
+State = Literal["closed", "half_open", "open", "paused"]
 _LEVELS: dict[State, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 UNREACHABLE_REST = (0.5, 3.0)
@@ -36,22 +37,40 @@ class Breaker:
         self._since = 0.0
         self._probe_at = 0.0
         self._rest = 0.0
-        self.reason = ""
-        """What opened it."""
+        self._pause = ""
+        self._paused_at = 0.0
+        self._fault = ""
         telemetry.breaker_state.set(0, {"sink": name})
 
     @property
     def state(self) -> State:
         """`half_open` from the time a probe may be made until it is answered."""
         with self._lock:
+            if self._pause:
+                return "paused"
             if self._state == "open" and self._clock() >= self._probe_at:
                 return "half_open"
             return self._state
 
+    @property
+    def reason(self) -> str:
+        """What paused or opened it."""
+        return self._pause or self._fault
+
     def open_for(self) -> float:
-        """Seconds since it opened, whatever its probes said; 0 while it is closed."""
+        """Seconds since it opened or was paused, whatever its probes said; 0 while it is closed."""
         with self._lock:
-            return 0.0 if self._state == "closed" else self._clock() - self._since
+            now = self._clock()
+            opened = 0.0 if self._state == "closed" else now - self._since
+            return max(opened, now - self._paused_at) if self._pause else opened
+
+    def pause(self, why: str) -> None:
+        """Let nothing through, not even a probe, as long as there is a reason; "" ends it."""
+        with self._lock:
+            if bool(why) != bool(self._pause):
+                self._paused_at = self._clock()
+                log.info("sink %s is %s", self._name, why or "no longer paused")
+            self._pause = why
 
     def room(self, wanted: int) -> int:
         """How many of `wanted` messages may be sent now: all, one as a probe, or none."""
@@ -93,7 +112,7 @@ class Breaker:
         )
         self._rest = min(longest, self._rest * 2) if again and self._rest else first
         self._probe_at = self._clock() + self._rest * random.uniform(0.8, 1.2)  # noqa: S311
-        if self._state == "closed" or fault.error != self.reason:
+        if self._state == "closed" or fault.error != self._fault:
             log.warning(
                 "sink %s %s; nothing more is claimed for it, no attempts are spent: %s",
                 self._name,
@@ -103,5 +122,5 @@ class Breaker:
         if self._state == "closed":
             self._since = self._clock()
         self._state = "open"
-        self.reason = fault.error
+        self._fault = fault.error
         telemetry.breaker_state.set(_LEVELS["open"], {"sink": self._name})

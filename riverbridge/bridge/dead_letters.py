@@ -17,6 +17,7 @@ from riverbridge.bridge.memory import note_parked, recall
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.template import Template, field
 from riverbridge.engine.batch import LOST, Batch
+from riverbridge.engine.pace import octets
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import (
@@ -81,11 +82,11 @@ class DeadLetters:
                 others.append((place, outcome))
         if not dying:
             return places, outcomes
-        room = self.outlet.room()
-        if dying[:room]:
+        room = self.outlet.admit([batch.jobs[place] for place, _ in dying[: self.outlet.room()]])
+        if room:
             self._send(batch, dying[:room], refused_by)
         for place, outcome in dying[room:]:
-            why = Unreachable(self.outlet.breaker.reason or "all its threads are busy")
+            why = Unreachable(self.outlet.breaker.reason or "it takes no more for now")
             batch.answer([self._kept(batch.jobs[place], outcome, why)], place)
         return [place for place, _ in others], [outcome for _, outcome in others]
 
@@ -112,7 +113,8 @@ class DeadLetters:
                     result = self._kept(batch.jobs[place], outcome, answer)
                 batch.answer([result], place)
 
-        self.outlet.submit(render, batch.deadline, done)
+        size = sum(octets(batch.jobs[place].args) for place, _ in dying)
+        self.outlet.submit(render, batch.deadline, done, size=size)
 
     def _kept(self, job: ClaimedJob, outcome: Permanent | Retry, answer: Outcome) -> Parked:
         """Not discarded, as the dead-letter sink answered so. The row gets the error once."""

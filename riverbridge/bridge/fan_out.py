@@ -38,11 +38,14 @@ from riverbridge.model.outcome import (
     Retry,
     Snoozed,
     Unreachable,
+    Withheld,
 )
 from riverbridge.model.settlement import LAST_ATTEMPT
 
 FIRST_PARKING, LONGEST_PARKING = 5.0, 300.0
 """Seconds until a parked job comes back by itself: doubles from the first to the longest."""
+
+NO_ROOM = Withheld("its sink's limit was reached by other routes or lanes in this moment")
 
 SPREAD = 1.5
 """And up to so many times that: the jobs of the first second would come back in one."""
@@ -72,7 +75,7 @@ class _Share:
 
     def __init__(self, branch: Branch) -> None:
         self.branch = branch
-        self.places: list[int] = []
+        self.places: Sequence[int] = []
         """What is sent."""
         self.known: dict[int, Outcome] = {}
         """What it answered for jobs that it got before."""
@@ -126,7 +129,11 @@ class FanOut:
         self._began = alarms.clock()
         self._first: float | None = None
         """When the first sink answered, or had before for every job."""
+        self._beyond: set[int] = set()
+        """Jobs that a sink's limit does not let through now, though it keeps up."""
         self._shares = [self._share(branch) for branch in branches]
+        if self._beyond:
+            self._withhold()
         self._waiting = sum(share.awaited for share in self._shares)
 
     def start(self) -> None:
@@ -148,8 +155,26 @@ class FanOut:
         else:
             wanted = [place for place in self._places if self._wanted(share, place)]
             share.places = wanted if awaited else wanted[:room]
+        wanted, share.places = share.places, branch.admitted(self._batch, share.places)
+        if awaited:
+            self._beyond.update(wanted[len(share.places) :])
         share.awaited = awaited and bool(share.places)
         return share
+
+    def _withhold(self) -> None:
+        """Leave jobs for which a sink has no room in this moment to a later claim.
+
+        But for those of which a late answer was just taken from the sink's memory.
+        """
+        beyond = self._beyond.difference(*(share.known for share in self._shares))
+        for share in self._shares:
+            back = [place for place in share.places if place in beyond]
+            share.branch.take_back(self._batch, back)
+            share.places = [place for place in share.places if place not in beyond]
+            share.awaited = share.awaited and bool(share.places)
+        self._places = [place for place in self._places if place not in beyond]
+        withheld = sorted(beyond)
+        self._answer(withheld, [NO_ROOM] * len(withheld), {})
 
     def _wanted(self, share: _Share, place: int) -> bool:
         """Whether the sink has neither this job nor its message."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack, cast
 
-from riverbridge.bridge.outlet import Deliver, Outlet
+from riverbridge.bridge.outlet import Deliver, Outlet, Service
 from riverbridge.engine.slots import Slot
 from riverbridge.model.evidence import Evidence
 from riverbridge.model.outcome import Delivered, Misconfigured, Outcome, Unreachable
@@ -14,18 +15,20 @@ from riverbridge.sinks.base import Entry, LedgerSink, Message
 class LedgerOutlet(Outlet):
     """Delivers each batch under its slot; what `riverbridge.engine.slots` asks."""
 
-    def __init__(self, name: str, sink: LedgerSink, *, threads: int = 4) -> None:
-        super().__init__(name, sink, threads=threads)
+    def __init__(self, name: str, sink: LedgerSink, **more: Unpack[Service]) -> None:
+        """more: as for any outlet."""
+        super().__init__(name, sink, **more)
         self._ledger = sink
         self._unanswered = False
 
-    def under(self, slot: Slot | None, places: Sequence[int]) -> Deliver:
+    def under(self, route: str, slot: Slot | None, places: Sequence[int]) -> Deliver:
         """How the batch with `slot` is delivered. places: of its messages; filled until then."""
         assert slot is not None  # the lane leases no batch of such a feed without one
         name, number = slot.id, slot.number
+        sink = cast(LedgerSink, self.way(route))
 
         def deliver(messages: Sequence[Message], deadline: float) -> Sequence[Outcome]:
-            return self._ledger.deliver_entry(Entry(name, number, places), messages, deadline)
+            return sink.deliver_entry(Entry(name, number, places), messages, deadline)
 
         return deliver
 

@@ -48,12 +48,14 @@ class Lot:
         self._clock = clock
         self._before: list[int] = []
         self._brought = 0
-        self._more = True
-        """Whether some may be left; at the start those of a process before this one."""
+        self._none_at = float("-inf")
+        """When it last found that none was left. At the start there may be those of a process
+        before this one."""
 
     def room(self) -> int:
         """How many may be brought forward now: one while the sink is probed."""
-        if self._more or self._clock() - self._outlet.parked_at < SETTLED:
+        # The sink may have been closed for long since the last one was parked.
+        if self._outlet.parked_at + SETTLED >= self._none_at:
             return self._outlet.room()
         return 0
 
@@ -71,7 +73,8 @@ class Lot:
         if done.held_back:
             return []
         self._before = done.ids
-        self._more = bool(done.ids)
+        if not done.ids:
+            self._none_at = self._clock()
         self._brought += len(done.ids)
         if self._brought and not done.ids:
             log.info("brought %d jobs forward for sink %s", self._brought, self._outlet.name)

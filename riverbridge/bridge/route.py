@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from riverbridge.bridge.alarms import Alarms
 from riverbridge.bridge.branch import Branch
 from riverbridge.bridge.dead_letters import DeadLetters, lost
 from riverbridge.bridge.envelope import Envelope, expired
-from riverbridge.bridge.fan_out import FanOut
+from riverbridge.bridge.fan_out import NO_ROOM, FanOut
+from riverbridge.bridge.limits import ANY
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.receipts import note_receipts
 from riverbridge.engine.batch import LOST, Batch
@@ -16,6 +18,8 @@ from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 from riverbridge.model.outcome import Outcome, Permanent, Retry
 from riverbridge.sinks.base import Message
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 0.25
 """Seconds a job waits for a sink beyond the fastest one's answer, unless the route says more."""
@@ -43,13 +47,22 @@ class Route:
         self._dead_letters = dead_letters
         self._alarms = alarms or Alarms()
         self._receipts = receipts
+        self._paused = ""
         self._branches = [
-            Branch(outlet, envelope, self._alarms.clock) for outlet, envelope in sinks.items()
+            Branch(name, outlet, envelope, self._alarms.clock) for outlet, envelope in sinks.items()
         ]
 
+    def pause(self, why: str) -> None:
+        """Take no more jobs as long as there is a reason; "" ends it. What is out goes on."""
+        if bool(why) != bool(self._paused):
+            log.info("route %s is %s", self.name, why or "no longer paused")
+        self._paused = why
+
     def room(self) -> int:
-        """How many jobs it would take now: 0 where no sink is open, and for a moment also where
-        one that keeps up has all its threads out."""
+        """How many jobs it would take now: 0 where it is paused or no sink is open, and for a
+        moment also where one that keeps up has all its threads out."""
+        if self._paused:
+            return 0
         if len(self._branches) == 1:
             return self._branches[0].outlet.room()
         for branch in self._branches:
@@ -57,7 +70,22 @@ class Route:
                 if full <= self._patience:
                     return 0
                 branch.lag.late(self._alarms.clock())
-        return max(branch.outlet.room() for branch in self._branches)
+        room = max(branch.outlet.room() for branch in self._branches)
+        # What is claimed goes to all that keep up: the one with the lowest limit sets the pace.
+        limited = [b.outlet.room() for b in self._branches if b.outlet.limited and b.awaited]
+        return min(room, *limited) if limited else room
+
+    @property
+    def weighs(self) -> bool:
+        """Whether it matters how large jobs are."""
+        return any(branch.outlet.weighs for branch in self._branches)
+
+    def bytes_left(self) -> int:
+        """How many bytes of args it would take now; the last job may exceed them."""
+        alone = len(self._branches) == 1
+        return min(
+            (b.outlet.bytes_left() for b in self._branches if alone or b.awaited), default=ANY
+        )
 
     def take(self, batch: Batch) -> None:
         """Hand the jobs that have no outcome yet to every sink that lacks them."""
@@ -66,6 +94,11 @@ class Route:
             return
         if len(self._branches) == 1:
             [branch] = self._branches
+            wanted, places = places, branch.admitted(batch, places)
+            for place in wanted[len(places) :]:
+                batch.answer([NO_ROOM], place)
+            if not places:
+                return
             refused_by = dict.fromkeys(places, branch) if self._dead_letters else {}
 
             def answered(outcomes: Sequence[Outcome]) -> None:
@@ -103,7 +136,7 @@ class Route:
                 found.append((branch.name, Permanent(str(error))))
         return found
 
-    def _undecided(self, batch: Batch) -> list[int]:
+    def _undecided(self, batch: Batch) -> Sequence[int]:
         """The places of the jobs to be sent; the others are answered here."""
         over: dict[int, Outcome] = {}
         for place, job in enumerate(batch.jobs):

@@ -15,6 +15,8 @@ _COMMANDS = {
     "insert": ("riverbridge.cli.insert", "Insert a job."),
     "jobs": ("riverbridge.cli.jobs", "Look at jobs; cancel, retry and delete them."),
     "queues": ("riverbridge.cli.queues", "Look at queues, pause them and let them go on."),
+    "routes": ("riverbridge.cli.pauses", "Look at routes, pause them and let them go on."),
+    "sinks": ("riverbridge.cli.pauses", "Look at sinks, pause them and let them go on."),
     "replay": ("riverbridge.cli.replay", "Deliver finished jobs once more."),
     "quarantine": ("riverbridge.cli.quarantine", "Look at events that could not become jobs."),
     "config": ("riverbridge.cli.config", "Print the settings in force, and all that is wrong."),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import getpass
+import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -96,6 +99,15 @@ def faults(database_url: str | None) -> Iterator[None]:
         _refuse(missing.problems, WRONG_CONFIGURATION)
     except psycopg.Error as error:
         _refuse([f"database: {connect_failure(error, database_url or '')}"], FAILED)
+
+
+def who() -> str:
+    """Whoever runs the command, for people: user@host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def _refuse(problems: Sequence[str], code: int) -> None:

@@ -20,6 +20,22 @@ def duration(option: str, text: str) -> timedelta:
     return timedelta(**{_UNITS[found.group(2)]: float(found.group(1))})
 
 
+def future(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> datetime | timedelta | None:
+    """An option's instant with its time zone, or how long from now, by the database's clock."""
+    if text is None:
+        return None
+    if text.startswith("+"):
+        return duration(parameter.opts[0], text[1:])
+    if (at := _instant(text)) is not None:
+        return at
+    raise click.BadParameter(
+        f"{text!r} is neither an instant such as 2026-01-31T08:00:00Z nor a time from now such as "
+        "+2h (ms, s, m, h or d)"
+    )
+
+
 def past(
     context: click.Context, parameter: click.Parameter, text: str | None
 ) -> datetime | timedelta | None:
@@ -28,13 +44,17 @@ def past(
         return None
     if text.startswith("-") and DURATION.fullmatch(text, 1):
         return duration(parameter.opts[0], text[1:])
-    try:
-        at = msgspec.convert(text, datetime)
-        if at.tzinfo is not None:
-            return at
-    except msgspec.ValidationError:
-        pass
+    if (at := _instant(text)) is not None:
+        return at
     raise click.BadParameter(
         f"{text!r} is neither an instant such as 2026-01-31T08:00:00Z nor a time ago such as -2h "
         "(ms, s, m, h or d)"
     )
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        at = msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        return None
+    return at if at.tzinfo is not None else None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +14,7 @@ import click
 import psycopg
 
 from riverbridge.bridge.replay import Preview, Replayer
-from riverbridge.cli.database import FAILED, faults, options
+from riverbridge.cli.database import FAILED, faults, options, who
 from riverbridge.cli.instants import past
 from riverbridge.cli.shown import json_line, show_jobs, show_replay, show_replays
 from riverbridge.client.adapters.psycopg3 import send
@@ -166,7 +163,7 @@ def _opened() -> Iterator[tuple[Replayer, Settings, Connection]]:
         url = settings.database_url.get_secret_value()
     connect = connector(url, application_name="riverbridge replay", pooler=settings.pooler)
     with faults(url), connect() as connection:
-        yield Replayer(connection, settings.db_schema, name=_who()), settings, connection
+        yield Replayer(connection, settings.db_schema, name=who()), settings, connection
 
 
 def _instants(connection: Connection, given: dict[str, Any]) -> dict[str, Any]:
@@ -180,14 +177,6 @@ def _instants(connection: Connection, given: dict[str, Any]) -> dict[str, Any]:
             except OverflowError:
                 raise click.UsageError(f"{name}: is before the year 1") from None
     return given
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
 
 
 def _question(plan: ReplayPlan, preview: Preview) -> str:

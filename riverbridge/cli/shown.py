@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from riverbridge.model.job import Job, JobState
+from riverbridge.model.pause import Pause
 from riverbridge.model.queue import Queue
 from riverbridge.model.receipt import KeptReceipt
 from riverbridge.model.replay import Replay
@@ -97,6 +98,23 @@ def show_queues(queues: Iterable[Queue]) -> None:
                 msgspec.json.encode(queue.metadata).decode() if queue.metadata else "",
             )
             for queue in queues
+        ],
+    )
+
+
+def show_pausable(what: str, rows: Iterable[tuple[str, str, str, Pause | None]]) -> None:
+    """Print a table of routes or sinks: the name, two texts, and whether somebody has paused it."""
+    second, third = ("queues", "sinks") if what == "route" else ("type", "routes")
+    table(
+        (what, second, third, "paused at", "by", "until", "reason"),
+        [
+            (name, one, other)
+            + (
+                (moment(pause.paused_at), pause.paused_by, moment(pause.until), pause.reason or "")
+                if pause
+                else ("", "", "", "")
+            )
+            for name, one, other, pause in rows
         ],
     )
 

@@ -31,6 +31,10 @@ class Health(Protocol):
         """Each check's name, and what is wrong with it or None."""
         ...
 
+    def notes(self) -> Mapping[str, str]:
+        """What is to be known and is not wrong, by a name that need not be a check's."""
+        ...
+
 
 def application(health: Health) -> Starlette:
     """The four probes as an ASGI application."""
@@ -44,9 +48,12 @@ def application(health: Health) -> Starlette:
         status = 200 if ready else 503
         if "verbose" not in request.query_params:
             return PlainTextResponse("ok\n" if ready else "not ready\n", status)
+        notes = health.notes()
         lines = [
-            f"[{'-' if wrong else '+'}] {name} {wrong or 'ok'}\n" for name, wrong in checks.items()
+            f"[{'-' if wrong else '+'}] {name} {wrong or notes.get(name, 'ok')}\n"
+            for name, wrong in checks.items()
         ]
+        lines += [f"[+] {name} {note}\n" for name, note in notes.items() if name not in checks]
         return PlainTextResponse("".join(lines), status)
 
     def metrics(_: Request) -> Response:

@@ -204,6 +204,7 @@ class Feed:
     sieve: where the taker does not take all that matches; what it leaves is not written.
     terms: retry policy and max_attempts of one job, where they are not the same for all.
     slots: batches go out under a slot of these, leased from the start.
+    bytes_left: bytes of args that the taker would take now, where it minds; claims keep to them.
     next_retry: seconds until the next attempt of a job that was lost with its process, where
     `retry` does not know what its kind wants.
     key_of: the jobs of a key are delivered in the order of their ids; raises TemplateError. share:
@@ -230,6 +231,7 @@ class Feed:
     share: int = 0
     hold_back_for: float | None = None
     slots: Slots | None = None
+    bytes_left: Callable[[], int] | None = None
 
     def room(self) -> int:
         """How many jobs may be claimed now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from riverbridge.engine.batch import Feed
-from riverbridge.engine.pace import Pace
+from riverbridge.engine.pace import Pace, within
 from riverbridge.model.job import ClaimedJob
 from riverbridge.store.database import Connection
 from riverbridge.store.jobs import JobTable
@@ -23,12 +23,12 @@ class ByPriority:
 
     def claim(
         self, connection: Connection, limit: int, *, byte_budget: int, aside: Sequence[int]
-    ) -> list[ClaimedJob]:
+    ) -> Sequence[ClaimedJob]:
         """Lock up to `limit` jobs, or as many as `byte_budget` holds. aside: not to be taken."""
         floors, feed = self._pace.floors(), self._feed
         if feed.sieve is not None and floors.full_look:
             aside = [*aside, *feed.sieve.ids()]
-        jobs = self._table.claim(
+        found = self._table.claim(
             connection,
             queue=feed.queue,
             kinds=feed.kinds,
@@ -40,5 +40,9 @@ class ByPriority:
             limit=limit,
             byte_budget=byte_budget,
         )
-        self.more = self._pace.claimed(jobs, limit=limit, full_look=floors.full_look)
+        # The last one that the statement sends may exceed what is left: it stays for the next.
+        jobs = found if feed.bytes_left is None else within(found, byte_budget)
+        self.more = self._pace.claimed(
+            jobs, limit=limit, full_look=floors.full_look, byte_budget=byte_budget
+        ) or len(jobs) < len(found)
         return jobs

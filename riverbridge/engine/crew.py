@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from riverbridge.engine.batch import Feed
 from riverbridge.engine.deal import Deal
 from riverbridge.engine.followed import Followed
-from riverbridge.engine.keeper import Keeper
+from riverbridge.engine.keeper import Keeper, Step
 from riverbridge.engine.lane import Lane, Limits
 from riverbridge.engine.listener import Control, Listener
 from riverbridge.engine.ordered import Ordered
@@ -178,6 +178,11 @@ class Crew:
             feeds, add=self.add, remove=self.remove, forget=self._forget, served=served.items()
         )
         self._keeper.follow(followed)
+
+    def obey(self, step: Step) -> None:
+        """Have the keeper read what is paused beside queues, twice a second and before anything is
+        claimed. Call before `start`."""
+        self._keeper.obey(step)
 
     def _forget(self, feed: Feed) -> None:
         for watch in self._watches:

@@ -50,6 +50,9 @@ STRAY = 10.0
 MEASURE = 5.0
 """Seconds between two looks at how full a queue is."""
 
+PAUSES = 0.5
+"""Seconds between looks at what somebody has paused."""
+
 FIND = 1.0
 """Seconds between looks for queues that match a glob."""
 
@@ -101,6 +104,7 @@ class Keeper:
         self._held = held
         self._connection: Connection | None = None
         self._followed: Followed | None = None
+        self._obey: Step | None = None
         self._empty: dict[str, float] = {}
         self._strangers: set[tuple[str, str]] = set()
         self._alarmed: dict[str, float] = {}
@@ -118,6 +122,10 @@ class Keeper:
         """Look for the queues that are served once they have jobs. Call before `run`."""
         self._followed = followed
 
+    def obey(self, step: Step) -> None:
+        """Have `step` read what is paused beside queues, and act on it. Call before `sign_on`."""
+        self._obey = step
+
     def run(self, stop: threading.Event) -> None:
         """Run the steps until `stop`; then, on a clean end, remove this process's record."""
         steps: list[tuple[float, str, Step]] = [
@@ -134,6 +142,8 @@ class Keeper:
             steps.append((30.0, "look for strangers", self._look_for_strangers))
         if self._followed is not None:
             steps.append((FIND, "find queues", self._find_queues))
+        if self._obey is not None:
+            steps.append((PAUSES, "read what is paused", self._obey))
         due = [0.0] * len(steps)
         while not stop.is_set():
             connection = open_connection(self._connect, stop)
@@ -170,6 +180,8 @@ class Keeper:
                 self._beat(connection)
                 self._refresh_queues(connection)
                 self._read_pauses(connection)
+                if self._obey is not None:
+                    self._obey(connection)
 
     def sign_off(self) -> None:
         """Remove this process's record, as it stopped cleanly; jobs it still holds come back first.

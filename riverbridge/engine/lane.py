@@ -269,9 +269,10 @@ class Lane:
         began = time.monotonic()
         self._more = False
         claims = self._orders.get(feed) or ByPriority(self._table, feed, self._paces[feed])
-        jobs = claims.claim(
-            connection, limit, byte_budget=self._byte_budget, aside=self._aside.ids()
-        )
+        budget = self._byte_budget
+        if feed.bytes_left is not None:
+            budget = min(budget, max(1, feed.bytes_left()))
+        jobs = claims.claim(connection, limit, byte_budget=budget, aside=self._aside.ids())
         self._more = claims.more
         if feed not in self._orders:  # else nobody claims before this batch is settled
             self._claimed(full=self._more, jobs=len(jobs))

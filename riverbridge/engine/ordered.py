@@ -156,7 +156,7 @@ class Ordered:
         depth = 1 if self._pace.slowness.expected else self._depth
         ids = self._lines.take(limit, depth, frozenset(aside))
         jobs = self._lock(connection, ids, byte_budget) if ids else []
-        self.more |= self._pace.claimed(jobs, limit=limit, full_look=False)
+        self.more |= self._pace.claimed(jobs, limit=limit, full_look=False, byte_budget=byte_budget)
         return jobs
 
     def hand_over(self, batch: Batch, taker: Taker, seconds: float) -> None:

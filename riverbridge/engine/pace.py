@@ -164,17 +164,26 @@ class Pace:
         texts, ids = [text for text, _ in floors], [id_ for _, id_ in floors]
         return Floors(texts, ids, 0.0 if self._exact else BACK, False)
 
-    def claimed(self, jobs: Sequence[ClaimedJob], *, limit: int, full_look: bool) -> bool:
+    def claimed(
+        self,
+        jobs: Sequence[ClaimedJob],
+        *,
+        limit: int,
+        full_look: bool,
+        byte_budget: int | None = None,
+    ) -> bool:
         """Learn from a claim; returns whether there may well be more to claim at once.
 
+        byte_budget: the claim's, where it is not the usual one.
         A full look that fills its batch may have more below the old floors, so they come down to
         where it ended; otherwise floors only rise.
         """
         if not jobs:
             self._looked_through()
             return False
-        size = sum(_octets(job.args) for job in jobs)
-        more = len(jobs) >= limit or size >= self._batch_bytes
+        most = self._batch_bytes if byte_budget is None else byte_budget
+        size = sum(octets(job.args) for job in jobs)
+        more = len(jobs) >= limit or size >= most
         if not more:
             self._looked_through()
         last = {job.priority: job for job in jobs}
@@ -183,7 +192,7 @@ class Pace:
             known = self._floors[priority - 1]
             if (full_look and more) or known == TOP or reached > known:
                 self._floors[priority - 1] = reached
-        fitting = self._batch_bytes * len(jobs) // max(1, size)
+        fitting = most * len(jobs) // max(1, size)
         # Growing by four a step meets the size of large args before the memory does.
         self._limit = max(
             1, min(self._batch_size, fitting, self._limit * 4 if more else self._limit)
@@ -198,6 +207,16 @@ class Pace:
             self._looking = False
 
 
-def _octets(text: str) -> int:
+def octets(text: str) -> int:
     """What the claim counts; for ASCII, which Python knows at once, no bytes are made."""
     return len(text) if text.isascii() else len(text.encode())
+
+
+def within(jobs: Sequence[ClaimedJob], byte_budget: int) -> Sequence[ClaimedJob]:
+    """The first of these jobs, as far as their args do not exceed the budget; one at least."""
+    size = 0
+    for count, job in enumerate(jobs):
+        size += octets(job.args)
+        if size > byte_budget and count:
+            return jobs[:count]
+    return jobs

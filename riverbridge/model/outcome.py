@@ -73,7 +73,8 @@ class Misconfigured:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """Not sent, as an earlier job of its key has not arrived. Row: released as it was."""
+    """Not sent, as an earlier job of its key has not arrived, or its sink takes no more just now.
+    Row: released as it was."""
 
     error: str
 

@@ -126,6 +126,7 @@ class Plan:
             share=share,
             hold_back_for=route.hold_back_for,
             slots=under,
+            bytes_left=self._bytes_left([name]),
         )
 
     def _switched(self, queue: str, names: list[str]) -> Feed:
@@ -143,7 +144,15 @@ class Plan:
             claiming=first.claim,
             sieve=Sieve(switch.sort),
             terms=lambda job: switch.terms(job) or Terms(retry_policy(first)),
+            bytes_left=self._bytes_left(names),
         )
+
+    def _bytes_left(self, names: list[str]) -> Callable[[], int] | None:
+        """For routes to a sink with such a limit; the one that has most left sets the claim's."""
+        routes = [self._routes[name] for name in names]
+        if not any(route.weighs for route in routes):
+            return None
+        return lambda: max(route.bytes_left() for route in routes)
 
     def _case(self, name: str) -> Case:
         route = self._settings[name]

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from riverbridge.bridge.outlet import Outlet
+from riverbridge.bridge.pausing import Pausing
 from riverbridge.bridge.recovery import Lot, Recovery
 from riverbridge.console.probes import Server, application
 from riverbridge.engine.batch import Feed
@@ -28,6 +29,7 @@ from riverbridge.service.process import spare_collector
 from riverbridge.service.receiving import make_receivers
 from riverbridge.service.samples import check_samples
 from riverbridge.service.wiring import (
+    Opened,
     kept,
     make_lots,
     make_outlets,
@@ -84,6 +86,7 @@ class Bridge:
         self.settings = settings
         self.client_id = client_id(settings.name)
         self._outlets: dict[str, Outlet] = {}
+        self._pausing: Pausing | None = None
         self._connect = connector(
             settings.database_url.get_secret_value(),
             application_name=self.client_id,
@@ -93,7 +96,10 @@ class Bridge:
         self._asked_to_stop = stop or threading.Event()
         with self._probing():
             crashed = self._survey(processes, sinks, self._asked_to_stop)
+        self._pausing = Pausing(self.routes, self._outlets, settings.db_schema)
         self._crew = self._make_crew(processes, crashed)
+        if self._outlets:  # a process with sources alone has nothing to pause
+            self._crew.obey(self._pausing.read)
         self._leader = self._make_leader() if settings.elections else None
         lots = make_lots(settings, self.routes, self._crew.queues)
         self._recovery = self._make_recovery(lots) if lots else None
@@ -118,8 +124,10 @@ class Bridge:
             check_schema(connection, settings.db_schema)
             crashed = crashed_before(connection, processes, 2 * settings.batch_size)
             if sinks is None:
-                sinks = open_sinks(settings)
-            self._outlets = make_outlets(settings, sinks)
+                opened = open_sinks(settings)
+            else:
+                opened = {name: Opened(sink) for name, sink in sinks.items()}
+            self._outlets = make_outlets(settings, opened)
             self._slots = make_slots(settings, self._outlets, self.client_id)
             self.routes = make_routes(settings, self._outlets, source_name(connection, settings))
             plan = self._plan = Plan(
@@ -275,8 +283,13 @@ class Bridge:
             found[f"source-{name}"] = receiver.problem() or stalled(receiver.progress, 15.0)
         for name, outlet in self._outlets.items():
             state = outlet.breaker.state
-            found[f"sink-{name}"] = None if state == "closed" else f"breaker {state}"
+            well = state in ("closed", "paused")
+            found[f"sink-{name}"] = None if well else f"breaker {state}"
         return found
+
+    def notes(self) -> dict[str, str]:
+        """What somebody has paused here, by the names of checks."""
+        return {} if self._pausing is None else self._pausing.notes()
 
 
 def run(settings: Settings, stop: threading.Event) -> None:

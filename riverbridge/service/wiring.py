@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import cast
+from typing import NamedTuple, cast
 
 from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -19,7 +19,7 @@ from riverbridge.bridge.dead_letters import DeadLetters
 from riverbridge.bridge.envelope import Envelope
 from riverbridge.bridge.ledger import LedgerOutlet
 from riverbridge.bridge.mapping import template as event_template
-from riverbridge.bridge.outlet import Outlet
+from riverbridge.bridge.outlet import Outlet, Service
 from riverbridge.bridge.recovery import Lot
 from riverbridge.bridge.route import Route
 from riverbridge.bridge.template import Template
@@ -31,6 +31,7 @@ from riverbridge.settings import Settings, load
 from riverbridge.settings.sharing import routes_of, served
 from riverbridge.settings.sinks import SinkSettings
 from riverbridge.sinks.base import LedgerSink, Sink
+from riverbridge.sinks.packed import Lent
 from riverbridge.store.database import Connection
 from riverbridge.store.jobs import JobTable
 from riverbridge.store.slots import SlotTable
@@ -49,18 +50,40 @@ def read_settings() -> Settings:
     )
 
 
-def open_sinks(settings: Settings) -> dict[str, Sink]:
+class Opened(NamedTuple):
+    """A sink, and by route what the messages go through where that is something else."""
+
+    sink: Sink
+    ways: Mapping[str, Sink] = {}
+
+
+def open_sinks(settings: Settings) -> dict[str, Opened]:
     """The sinks by name; told where some route keeps receipts of theirs."""
     receipts = {
         sink for route in settings.routes.values() if route.receipts for sink in route.sinks
     }
-    return {name: _opened(name, sink, name in receipts) for name, sink in settings.sinks.items()}
+    return {
+        name: _opened(name, sink, _own_ways(settings, name), name in receipts)
+        for name, sink in settings.sinks.items()
+    }
 
 
-def _opened(name: str, settings: SinkSettings, receipts: bool) -> Sink:
+def _own_ways(settings: Settings, name: str) -> dict[str, SinkSettings]:
+    """By route, what differs in how messages are prepared for the sink."""
+    return {
+        route_name: own.over(settings.sinks[name])
+        for route_name, route in settings.routes.items()
+        if (own := route.overrides.get(name)) is not None and own.large.given
+    }
+
+
+def _opened(
+    name: str, settings: SinkSettings, ways: Mapping[str, SinkSettings], receipts: bool
+) -> Opened:
     sink = settings.open(name, receipts)
     try:
-        return settings.around(sink, name)
+        own = {route: other.around(Lent(sink), name) for route, other in ways.items()}
+        return Opened(settings.around(sink, name), own)
     except ConfigurationError:
         sink.close()
         raise
@@ -112,15 +135,22 @@ def _dead_letters(
     )
 
 
-def make_outlets(settings: Settings, sinks: Mapping[str, Sink]) -> dict[str, Outlet]:
+def make_outlets(settings: Settings, sinks: Mapping[str, Opened]) -> dict[str, Outlet]:
     """The sinks in service, by name."""
     most = threads(settings)
     outlets: dict[str, Outlet] = {}
-    for name, sink in sinks.items():
-        if settings.sinks[name].ledger:
-            outlets[name] = LedgerOutlet(name, cast(LedgerSink, sink), threads=most)
+    for name, (sink, ways) in sinks.items():
+        own = settings.sinks[name]
+        service: Service = {
+            "threads": most,
+            "rate_limit": own.rate_limit,
+            "max_in_flight_bytes": own.max_in_flight_bytes,
+            "ways": ways,
+        }
+        if own.ledger:
+            outlets[name] = LedgerOutlet(name, cast(LedgerSink, sink), **service)
         else:
-            outlets[name] = Outlet(name, sink, threads=most)
+            outlets[name] = Outlet(name, sink, **service)
     return outlets
 
 

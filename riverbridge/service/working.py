@@ -136,6 +136,10 @@ class WorkerProcess:
         """Readiness: each part by its progress (`riverbridge.console.probes.Health`)."""
         return self._pool.checks()
 
+    def notes(self) -> dict[str, str]:
+        """Nothing."""
+        return {}
+
 
 def work(
     settings: Settings,

@@ -56,11 +56,9 @@ def load(
     problem, a line each, starting with the variable or file; no line holds a secret.
     """
     env = os.environ if env is None else env
-    layers = [read_env(_TREE, env)]
-    if dotenv is not None:
-        layers.append(read_dotenv(_TREE, dotenv, env, required=dotenv != DOTENV))
-    if toml is not None:
-        layers.append(read_toml(_TREE, toml, required=toml != TOML))
+    # Twice: what may stand in an entry is known only when its type has been read.
+    types = _types(_read(_TREE, env, dotenv, toml))
+    layers = _read(shape.typed(_TREE, types), env, dotenv, toml)
     draft = _Draft(layers)
     settings = draft.validate()
     checked = Checked(
@@ -83,6 +81,28 @@ def load(
         tuple(chain.from_iterable(layer.ignored for layer in layers)),
         (*chain.from_iterable(layer.warnings for layer in layers), *rules.warnings(settings)),
     )
+
+
+def _read(
+    root: shape.Table, env: Mapping[str, str], dotenv: File | None, toml: File | None
+) -> list[Layer]:
+    """What each place gives, the strongest first."""
+    layers = [read_env(root, env)]
+    if dotenv is not None:
+        layers.append(read_dotenv(root, dotenv, env, required=dotenv != DOTENV))
+    if toml is not None:
+        layers.append(read_toml(root, toml, required=toml != TOML))
+    return layers
+
+
+def _types(layers: list[Layer]) -> dict[shape.Path, str]:
+    """Of the entries of tables, by path."""
+    return {
+        path[:2]: given.value
+        for layer in reversed(layers)
+        for path, given in layer.leaves.items()
+        if len(path) == 3 and path[2] == "type" and isinstance(given.value, str)
+    }
 
 
 class _Draft:

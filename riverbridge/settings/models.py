@@ -25,6 +25,7 @@ from riverbridge.settings.parts import (
 from riverbridge.settings.secrets import Pairs
 from riverbridge.settings.sinks import KINDS, SinkSettings
 from riverbridge.settings.sinks.base import Envelope
+from riverbridge.settings.sinks.large import OwnLarge
 from riverbridge.settings.sources import KINDS as SOURCES
 from riverbridge.settings.sources import SourceSettings
 from riverbridge.settings.values import (
@@ -112,12 +113,14 @@ class Override(Part):
     headers: Annotated[Mapping[str, str], Properties()] = Field(
         Pairs(), description="Headers beside the sink's; one of the same name takes its place."
     )
+    large: OwnLarge = OwnLarge()  # type: ignore[call-arg]
 
     def over(self, sink: SinkSettings) -> SinkSettings:
         """The sink's settings as they are for this route."""
         given = {name: value for name, value in self if name in _SINKS_OWN and value is not None}
+        headers = Pairs({**sink.headers, **self.headers}.items())
         return sink.model_copy(
-            update=given | {"headers": Pairs({**sink.headers, **self.headers}.items())}
+            update=given | {"headers": headers, "large": self.large.over(sink.large)}
         )
 
 

@@ -93,7 +93,7 @@ class Layer:
             self._note(path + rest, f"{variable((*path, rest[0]))} {error}")
             return
         self.opened.add((*path, rest[0]))
-        self.place(node.of, (*path, rest[0]), rest[1:], value)
+        self.place(node.table(rest[0]), (*path, rest[0]), rest[1:], value)
 
     def _pairs(self, rule: Properties, path: Path, rest: Path, value: object) -> None:
         if rest:

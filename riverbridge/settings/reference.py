@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 from riverbridge.settings import models, shape
 from riverbridge.settings.parts import Part
 from riverbridge.settings.sinks.kinds import OURS
-from riverbridge.settings.sinks.large import Large
+from riverbridge.settings.sinks.large import Large, OwnLarge
 from riverbridge.settings.sinks.schema import Registry
 from riverbridge.settings.sources.kinds import OURS as SOURCES
 
@@ -33,6 +33,7 @@ topic = "jobs.{kind}"
 
 - A **duration** is seconds (`5`, `0.5`) or a number and a unit: `500ms`, `5s`, `2m`, `1h`, `7d`.
 - A **size** is bytes or a number and `KiB`, `MiB` or `GiB`.
+- A **rate** is a number and `/s`, `/m` or `/h`: so many in a second, a minute or an hour.
 - A **list** is comma-separated or a JSON array; in TOML an array.
 - Any table may be given as a JSON object: `RIVERBRIDGE_HTTP='{"port":8081}'`. A variable for a part
   of it wins.
@@ -87,6 +88,15 @@ _SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[Part], ...]], ...] = (
         "What differs for one of the route's sinks, by the sink's name.",
         ("routes", "<NAME>", "overrides", "<SINK>"),
         (models.Override,),
+    ),
+    (
+        "Large messages of a route",
+        (
+            "What differs for one of the route's sinks; the rest is the sink's. "
+            "[More](envelopes.md#large-messages)."
+        ),
+        ("routes", "<NAME>", "overrides", "<SINK>", "large"),
+        (OwnLarge,),
     ),
     *((kind.title, "", ("sources", "<NAME>"), (kind,)) for kind in SOURCES),
 )

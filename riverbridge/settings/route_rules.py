@@ -16,6 +16,7 @@ from riverbridge.settings.shape import Path, variable
 from riverbridge.settings.sinks import SinkSettings
 from riverbridge.settings.values import spell
 
+_FIELD = re.compile(r"\{\{|\}\}|\{([^{}|]*)(?:\|[^{}]*)?\}")
 # What a dead letter's destination may not depend on: a job may be discarded for want of just that.
 _OF_THE_JOB = re.compile(r"\{\s*(args|metadata)\b")
 
@@ -49,7 +50,11 @@ def _keys_and_order(checked: Checked) -> Iterator[Problem]:
     # The same fault with several sinks is one line: it names the first of them.
     found: dict[Path, Problem] = {}
     for name, route, sink_name, sink in checked.pairs():
-        for problem in _key_and_order(("routes", name), route, sink_name, sink):
+        path = ("routes", name)
+        for problem in (
+            *_key_and_order(path, route, sink_name, sink),
+            *_partition_of_key(path, route, sink_name, sink),
+        ):
             found.setdefault(problem.path, problem)
     yield from found.values()
 
@@ -100,6 +105,25 @@ def _key_and_order(path: Path, route: Route, name: str, sink: SinkSettings) -> I
             f"not set, but sink {name} {why}; state whether the jobs of a key keep their order "
             "(true or false)",
         )
+
+
+def _partition_of_key(path: Path, route: Route, name: str, sink: SinkSettings) -> Iterator[Problem]:
+    """Order is that within a partition: which one it is must follow from the key."""
+    if not route.ordered or route.key is None or sink.place is None:
+        return
+    if others := sorted(_fields(sink.place) - _fields(route.key)):
+        yield Problem(
+            (*path, "ordered"),
+            f"true, but {variable(sink_path(name, 'partition'))} is made of {{{others[0]}}}, which "
+            f"is not in the key {route.key}: jobs of one key could go to several partitions; use "
+            "fields of the key, a fixed number, or leave the partition to the key",
+            ((*path, "key"), sink_path(name, "partition")),
+        )
+
+
+def _fields(template: str) -> set[str]:
+    """The fields of the job that a template is made of."""
+    return {found[1] for found in _FIELD.finditer(template) if found[1]}
 
 
 def _ledgers(checked: Checked) -> Iterator[Problem]:
@@ -173,6 +197,9 @@ def _overrides(checked: Checked) -> Iterator[Problem]:
             known = set(found_in(sink))
             for at, text in found_in(own.over(sink)):
                 if (at, text) in known:
+                    continue
+                if at.startswith("large.") and own.large.given:
+                    yield Problem((*path, *at.split(".")), " ".join(text.split()))
                     continue
                 if "." in at:  # a group of the sink's, which the route's envelope does not suit
                     at, text = "envelope", f"{variable(sink_path(sink_name, at))}: {text}"

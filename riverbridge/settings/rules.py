@@ -83,9 +83,17 @@ def _sinks(checked: Checked) -> Iterator[Problem]:
     for name, sink in checked.settings.sinks.items():
         secrets = Pairs(getattr(sink, "config", {})).secrets()
         for at, text in found_in(sink):
+            if at == "large.bucket" and sink.large.bucket and _claimed(checked, name):
+                continue
             for secret in secrets:
                 text = text.replace(secret, MASK)
             yield Problem(sink_path(name, at), " ".join(text.split()))
+
+
+def _claimed(checked: Checked, sink: str) -> bool:
+    """Whether some route stores large messages for a sink that itself does not."""
+    overrides = (route.overrides.get(sink) for route in checked.settings.routes.values())
+    return any(own is not None and own.large.policy == "claim-check" for own in overrides)
 
 
 def _loops(checked: Checked) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ import difflib
 import inspect
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -54,9 +54,20 @@ class Table:
 
 @dataclass(frozen=True)
 class Named:
-    """Tables under names the user chooses."""
+    """Tables under names the user chooses.
+
+    of: what any of them may hold. kinds: what one of a type holds, by type, where there are
+    several; what other types hold is there too, for the models to refuse. types: of the entries, by
+    name, as far as they are known.
+    """
 
     of: Table
+    kinds: Mapping[str, Table] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
+
+    def table(self, entry: str) -> Table:
+        """What the entry of this name may hold: settings of one name differ between types."""
+        return self.kinds.get(self.types.get(entry, ""), self.of)
 
 
 Node = Leaf | Table | Named
@@ -69,16 +80,16 @@ def tree(*models: type[BaseModel]) -> Table:
         own = inspect.get_annotations(model)
         # What a model adds comes before what it has from its base: it is what the user looks for.
         for name in sorted(model.model_fields, key=lambda name: name not in own):
-            field = model.model_fields[name]
-            fields.setdefault(field.alias or name, _node(field))
+            info = model.model_fields[name]
+            fields.setdefault(info.alias or name, _node(info))
     return Table(fields, models)
 
 
-def _node(field: FieldInfo) -> Node:
-    annotation: Any = field.annotation
+def _node(info: FieldInfo) -> Node:
+    annotation: Any = info.annotation
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return tree(annotation)
-    rule = next((m for m in field.metadata if isinstance(m, Rule)), None)
+    rule = next((m for m in info.metadata if isinstance(m, Rule)), None)
     if rule is None and get_origin(annotation) is not None:
         inner = get_args(annotation)[-1]
         if get_origin(inner) is Annotated:
@@ -86,8 +97,30 @@ def _node(field: FieldInfo) -> Node:
         union = get_origin(inner) in (Union, types.UnionType)
         models = get_args(inner) if union else (inner,)
         if all(isinstance(m, type) and issubclass(m, BaseModel) for m in models):
-            return Named(tree(*models))
-    return Leaf(field, rule)
+            return _named(models)
+    return Leaf(info, rule)
+
+
+def _named(models: tuple[type[BaseModel], ...]) -> Named:
+    of = tree(*models)
+    if len(models) == 1:
+        return Named(of)
+    kinds = {}
+    for model in models:
+        own = tree(model)
+        [kind] = get_args(model.model_fields["type"].annotation)
+        kinds[kind] = replace(own, fields={**of.fields, **own.fields})
+    return Named(of, kinds)
+
+
+def typed(root: Table, types: Mapping[Path, str]) -> Table:
+    """The same, where the types of entries are known. types: by path, as `("sinks", "events")`."""
+    fields = dict(root.fields)
+    for name, node in fields.items():
+        if isinstance(node, Named) and node.kinds:
+            own = {path[1]: kind for path, kind in types.items() if path[0] == name}
+            fields[name] = replace(node, types=own)
+    return replace(root, fields=fields)
 
 
 def variable(path: Path) -> str:

@@ -29,6 +29,7 @@ _UNITS = {
     "h": Decimal(3600),
     "d": Decimal(86400),
 }
+_RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*/\s*(s|m|h)", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,15})\s*(B|KiB|MiB|GiB)?", re.ASCII)
 _SIZES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -138,6 +139,35 @@ class Bytes(Rule):
             if value and value % _SIZES[unit] == 0:
                 return f"{value // _SIZES[unit]}{unit}"
         return str(value)
+
+
+@dataclass(frozen=True)
+class Rate(Rule):
+    """So many in a second, a minute or an hour, kept as so many a second."""
+
+    low: float
+    high: float
+    kind = "rate"
+
+    @property
+    def limits(self) -> str:  # type: ignore[override]
+        return f"{self.show(self.low)} to {self.show(self.high)}"
+
+    def parse(self, value: object) -> float:
+        found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+        if found is None:
+            raise ValueError("not a rate; write how many in a second, minute or hour: 500/s, 30/m")
+        rate = float(Decimal(found[1]) / _UNITS[found[2]])
+        if not self.low <= rate <= self.high:
+            raise ValueError(f"outside of the limits, {self.limits}")
+        return rate
+
+    def show(self, value: Any) -> str:
+        for unit in ("s", "m", "h"):
+            count = value * float(_UNITS[unit])
+            if count >= 1 and math.isclose(count, round(count), rel_tol=1e-12):
+                return f"{round(count)}/{unit}"
+        return f"{Decimal(repr(value)):f}/s"
 
 
 @dataclass(frozen=True)

@@ -74,18 +74,28 @@ class Placed(msgspec.Struct):
     error_message: str | None = msgspec.field(default=None, name="ErrorMessage")
     event_id: str | None = msgspec.field(default=None, name="EventId")
     sequence_number: str | None = msgspec.field(default=None, name="SequenceNumber")
+    shard_id: str | None = msgspec.field(default=None, name="ShardId")
+
+    @property
+    def receipt(self) -> str | None:
+        """Where it went; None if the answer does not say that it went anywhere."""
+        if self.sequence_number and self.shard_id:
+            return f"{self.shard_id}@{self.sequence_number}"
+        return self.sequence_number or self.event_id or None
 
 
-def by_place(service: str, results: Sequence[Placed], entries: Sequence[Entry]) -> list[Outcome]:
+def by_place(
+    service: str, results: Sequence[Placed], entries: Sequence[Entry], *, receipts: bool
+) -> list[Outcome]:
     """One outcome for each entry. Raises NotRead if it cannot be told which result is whose."""
     if len(results) != len(entries):
         raise NotRead
-    return [_placed(service, result) for result in results]
+    return [_placed(service, result, receipts) for result in results]
 
 
-def _placed(service: str, result: Placed) -> Outcome:
+def _placed(service: str, result: Placed, receipts: bool) -> Outcome:
     if result.error_code:
         return entry_outcome(service, result.error_code, result.error_message)
-    if result.event_id or result.sequence_number:
-        return DELIVERED
+    if (receipt := result.receipt) is not None:
+        return Delivered(receipt) if receipts else DELIVERED
     return Retry(f"{service}'s answer says nothing of the message", ambiguous=True)

@@ -36,7 +36,8 @@ class EventBridgeSink(AwsSink):
 
     A message's destination is its DetailType; its source and time are its `ce_` headers.
 
-    event_bus: name or ARN. source: else the message's. reach: see `Reach`.
+    event_bus: name or ARN. source: else the message's. receipts: give EventBridge's event ids in
+    the outcomes. reach: see `Reach`.
     """
 
     def __init__(
@@ -46,10 +47,11 @@ class EventBridgeSink(AwsSink):
         source: str | None = None,
         delivery_timeout: float = 10.0,
         threads: int = 8,
+        receipts: bool = False,
         **reach: Unpack[Reach],
     ) -> None:
         access = Access("events", event_bus, **reach)
-        api = PutEvents(event_bus, source)
+        api = PutEvents(event_bus, source, receipts=receipts)
         super().__init__(api, access, delivery_timeout=delivery_timeout, threads=threads)
 
 
@@ -81,9 +83,10 @@ class PutEvents(Api):
     most = MAX_ENTRIES
     headers = json_headers("1.1", "AWSEvents.PutEvents")
 
-    def __init__(self, event_bus: str, source: str | None) -> None:
+    def __init__(self, event_bus: str, source: str | None, *, receipts: bool = False) -> None:
         self._event_bus = event_bus
         self._source = source
+        self._receipts = receipts
 
     def limit(self, patience: float) -> int:
         return MAX_BYTES
@@ -112,7 +115,7 @@ class PutEvents(Api):
             results = _decode(body).entries
         except msgspec.MsgspecError as error:
             raise NotRead from error
-        return by_place("EventBridge", results, entries)
+        return by_place("EventBridge", results, entries, receipts=self._receipts)
 
     def _wire(self, message: Message) -> _WireEntry:
         """Raises ValueError for a message that cannot be an event."""

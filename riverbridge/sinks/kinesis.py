@@ -40,7 +40,8 @@ class KinesisSink(AwsSink):
     """Delivers records to one stream; see `AwsSink` for `delivery_timeout` and `threads`.
 
     stream_name or stream_arn: one of them. cloud_event: a record is a structured CloudEvent, else
-    the body alone. max_record_size: what the stream takes, in bytes. reach: see `Reach`.
+    the body alone. max_record_size: what the stream takes, in bytes. receipts: give shards and
+    sequence numbers in the outcomes. reach: see `Reach`.
     """
 
     def __init__(
@@ -52,12 +53,13 @@ class KinesisSink(AwsSink):
         threads: int = 8,
         cloud_event: bool = True,
         max_record_size: int = MAX_RECORD,
+        receipts: bool = False,
         **reach: Unpack[Reach],
     ) -> None:
         if (stream_name is None) == (stream_arn is None):
             raise ConfigurationError("Kinesis: give either stream_name or stream_arn")
         access = Access("kinesis", stream_arn, **reach)
-        api = PutRecords(stream_name, stream_arn, cloud_event, max_record_size)
+        api = PutRecords(stream_name, stream_arn, cloud_event, max_record_size, receipts=receipts)
         super().__init__(api, access, delivery_timeout=delivery_timeout, threads=threads)
 
 
@@ -87,11 +89,20 @@ class PutRecords(Api):
     most = MAX_RECORDS
     headers = json_headers("1.1", "Kinesis_20131202.PutRecords")
 
-    def __init__(self, name: str | None, arn: str | None, cloud_event: bool, limit: int) -> None:
+    def __init__(
+        self,
+        name: str | None,
+        arn: str | None,
+        cloud_event: bool,
+        limit: int,
+        *,
+        receipts: bool = False,
+    ) -> None:
         self._name = name
         self._arn = arn
         self._cloud_event = cloud_event
         self._limit = limit
+        self._receipts = receipts
 
     def limit(self, patience: float) -> int:
         return self._limit
@@ -129,7 +140,7 @@ class PutRecords(Api):
             results = _decode(body).records
         except msgspec.MsgspecError as error:
             raise NotRead from error
-        return by_place("Kinesis", results, entries)
+        return by_place("Kinesis", results, entries, receipts=self._receipts)
 
 
 def _short(id_: str) -> str:

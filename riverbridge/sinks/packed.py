@@ -17,6 +17,20 @@ ALL = -1
 """The limit that every body is above."""
 
 
+class Lent:
+    """A sink that somebody else closes."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.deliver = sink.deliver
+        ledger = cast(LedgerSink, sink)
+        if hasattr(sink, "deliver_entry"):
+            self.deliver_entry = ledger.deliver_entry
+            self.ask, self.usable, self.drop = ledger.ask, ledger.usable, ledger.drop
+
+    def close(self) -> None:
+        """Not here."""
+
+
 class PackedSink:
     """Delivers through `sink`; messages with bodies above `limit` bytes go through `pack` before.
 

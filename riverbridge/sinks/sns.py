@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from riverbridge.errors import ConfigurationError
-from riverbridge.model.outcome import Outcome, Permanent, Retry
+from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry
 from riverbridge.sinks.aws_access import Access, Reach, region_in
 from riverbridge.sinks.aws_api import DELIVERED, Api, NotRead
 from riverbridge.sinks.aws_batch import Entry, Grouped, Line, Loose
@@ -33,7 +33,7 @@ class SnsSink(AwsSink):
     """Delivers messages to one topic; see `AwsSink` for `delivery_timeout` and `threads`.
 
     topic_arn: FIFO if it ends with `.fifo`. max_message_size: the topic's MaximumMessageSize.
-    reach: see `Reach`.
+    receipts: give SNS's message ids in the outcomes. reach: see `Reach`.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class SnsSink(AwsSink):
         delivery_timeout: float = 10.0,
         threads: int = 8,
         max_message_size: int = MAX_BYTES,
+        receipts: bool = False,
         **reach: Unpack[Reach],
     ) -> None:
         if region_in(topic_arn) is None:
@@ -50,7 +51,7 @@ class SnsSink(AwsSink):
                 f"SNS: {topic_arn!r} is no topic ARN: arn:aws:sns:region:account:name"
             )
         access = Access("sns", topic_arn, **reach)
-        api = PublishBatch(topic_arn, max_message_size)
+        api = PublishBatch(topic_arn, max_message_size, receipts=receipts)
         super().__init__(api, access, delivery_timeout=delivery_timeout, threads=threads)
 
 
@@ -61,9 +62,10 @@ class PublishBatch(Api):
     most = MAX_ENTRIES
     headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}  # noqa: RUF012
 
-    def __init__(self, topic_arn: str, limit: int) -> None:
+    def __init__(self, topic_arn: str, limit: int, *, receipts: bool = False) -> None:
         self._place = Place("SNS", "topic", topic_arn.endswith(".fifo"))
         self._limit = limit
+        self._receipts = receipts
         self._head = urlencode(
             {"Action": "PublishBatch", "Version": "2010-03-31", "TopicArn": topic_arn}
         )
@@ -97,7 +99,8 @@ class PublishBatch(Api):
             raise NotRead
         outcomes: dict[str, Outcome] = {}
         for one in root.iterfind("{*}PublishBatchResult/{*}Successful/{*}member"):
-            outcomes[_text(one, "Id")] = DELIVERED
+            sent = Delivered(_text(one, "MessageId") or None) if self._receipts else DELIVERED
+            outcomes[_text(one, "Id")] = sent
         for one in root.iterfind("{*}PublishBatchResult/{*}Failed/{*}member"):
             outcomes[_text(one, "Id")] = entry_outcome(
                 "SNS",

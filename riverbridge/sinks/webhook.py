@@ -1,4 +1,4 @@
-"""Messages to an HTTP endpoint, one request each, signed as Standard Webhooks wants it.
+"""Messages to an HTTP endpoint, one request each or in batches, signed as Standard Webhooks wants.
 
 At least once: the event id is the `webhook-id`, equal on every attempt, and receivers deduplicate
 by it. Many requests are under way at once, so nothing is promised about their order.
@@ -26,6 +26,7 @@ from riverbridge.sinks.base import Message
 from riverbridge.sinks.kept_connection import Lost, NotSent, Refused
 from riverbridge.sinks.threads import Threads
 from riverbridge.sinks.webhook_answer import outcome
+from riverbridge.sinks.webhook_batch import halves, in_batches, without_trace
 from riverbridge.sinks.webhook_http import Connection, tls_context
 from riverbridge.sinks.webhook_message import Origin, Request, prepare
 from riverbridge.sinks.webhook_sign import Signer
@@ -51,6 +52,9 @@ class WebhookSink:
     (`riverbridge.sinks.webhook_sign`). delivery_timeout: seconds one request may take. threads:
     requests at once, over all calls, each on its own kept connection. allow_private: deliver to
     private networks and this machine too. ca_file: PEM authorities instead of the system's.
+    batch_size: structured CloudEvents in one request; a batch, from 2 on. Its answer is that of all
+    its events, but for one that refuses it for good: then its halves are sent, down to the event at
+    fault.
 
     Raises ConfigurationError for values that cannot work; nothing is sent before the first call.
     """
@@ -65,6 +69,7 @@ class WebhookSink:
         threads: int = 16,
         allow_private: bool = False,
         ca_file: str | None = None,
+        batch_size: int = 1,
     ) -> None:
         if delivery_timeout <= 0 or threads < 1:
             raise ConfigurationError("webhook: delivery_timeout and threads must be above 0")
@@ -76,6 +81,7 @@ class WebhookSink:
         self._timeout = delivery_timeout
         self._private = allow_private
         self._most = threads
+        self._batch_size = batch_size
         self._threads: Threads[_Call, Connection] = Threads(
             "webhook-sink", threads, self._connection, self._turn
         )
@@ -87,12 +93,15 @@ class WebhookSink:
         """Send `messages`; one outcome each, in order, at most 0.2 s after `deadline`."""
         outcomes: list[Outcome | None] = [None] * len(messages)
         requests: deque[Request] = deque()
+        batched = self._batch_size > 1
         for index, message in enumerate(messages):
-            made = prepare(index, message, self._origin)
+            made = prepare(index, without_trace(message) if batched else message, self._origin)
             if isinstance(made, Request):
                 requests.append(made)
             else:
                 outcomes[index] = made
+        if batched:
+            requests = deque(in_batches(requests, self._batch_size))
         call = _Call(requests, outcomes, deadline)
         rest = self._rest_until - time.monotonic()
         if rest > 0:
@@ -120,6 +129,9 @@ class WebhookSink:
             log.exception("webhook sink: a request failed in a way it must not")
             connection.close()
             got = Retry(f"the webhook sink failed: {type(error).__name__}", ambiguous=True)
+        if isinstance(got, Permanent) and (parts := halves(request)):
+            call.divide(request, parts)
+            return 2
         call.report(connection, request, got)
         if isinstance(got, Unreachable | Misconfigured):
             # Whoever is not there, or lets nobody in, is so for the rest of the call too.
@@ -133,7 +145,7 @@ class WebhookSink:
     def _send(self, connection: Connection, request: Request, deadline: float) -> Outcome:
         """One attempt. Its instant is this machine's: receivers compare it with their clocks."""
         now = int(time.time())
-        head = f"{request.head}webhook-timestamp: {now}\r\n"
+        head = f"{request.opening()}webhook-timestamp: {now}\r\n"
         if signatures := self._signer.signatures(request.id, now, request.body):
             head += f"webhook-signature: {signatures}\r\n"
         until = min(deadline - MARGIN, time.monotonic() + self._timeout)
@@ -168,7 +180,7 @@ class _Call:
         self.done = threading.Event()
         self._waiting = requests
         self._outcomes = outcomes
-        self._out: dict[int, tuple[Connection, float]] = {}
+        self._out: dict[int, tuple[Request, Connection, float]] = {}
         self._longest = 0.0
         self._answered = False
         self._over = False
@@ -187,21 +199,29 @@ class _Call:
             request = self._waiting.popleft()
             # What is left of the last request says nothing about this one.
             connection.sent = False
-            self._out[request.index] = connection, now
+            self._out[request.index] = request, connection, now
             return request
 
     def report(self, connection: Connection, request: Request, got: Outcome) -> None:
         """Note what became of `request`."""
         with self._lock:
-            _, begun = self._out.pop(request.index)
+            *_, begun = self._out.pop(request.index)
             if self._over:
                 return
-            self._outcomes[request.index] = got
+            self._note(request, got)
             lost = isinstance(got, Retry) and got.ambiguous
             if isinstance(got, Delivered | Permanent | Retry) and not lost:
                 self._answered = True
                 self._longest = max(self._longest, time.monotonic() - begun)
             self._end_if_done()
+
+    def divide(self, request: Request, parts: Sequence[Request]) -> None:
+        """`request` was refused, and its parts are sent instead."""
+        with self._lock:
+            del self._out[request.index]
+            self._answered = True
+            if not self._over:
+                self._waiting.extendleft(reversed(parts))
 
     def drain(self, got: Outcome) -> None:
         """Nothing more is sent: `got` is what becomes of all that waits."""
@@ -215,9 +235,9 @@ class _Call:
             self._over = True
             why = "the sink was closed" if closing else "no answer before the deadline"
             unsent: Outcome = Unreachable(f"not sent: {why}")
-            for index, (connection, _) in self._out.items():
+            for request, connection, _ in self._out.values():
                 lost = Retry(why, ambiguous=True)
-                self._outcomes[index] = lost if connection.sent else unsent
+                self._note(request, lost if connection.sent else unsent)
             if self._answered and not closing:
                 # It works, only not as fast as jobs come: their turn is in the next batch.
                 unsent = Snoozed(0)
@@ -226,7 +246,11 @@ class _Call:
 
     def _settle_waiting(self, got: Outcome) -> None:
         while self._waiting:
-            self._outcomes[self._waiting.popleft().index] = got
+            self._note(self._waiting.popleft(), got)
+
+    def _note(self, request: Request, got: Outcome) -> None:
+        for index in request.indexes:
+            self._outcomes[index] = got
 
     def _end_if_done(self) -> None:
         if not self._waiting and not self._out:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
@@ -57,7 +57,9 @@ class Origin(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True):
     """What is sent, but for what is new in every attempt: `webhook-timestamp` and signature.
 
-    masks: values of its headers that must not stand in an error, should the receiver repeat them.
+    index: of the message, or the first of several. head: what two requests to the same place have
+    in common. masks: values of its headers that must not stand in an error, should the receiver
+    repeat them. events: the requests that are sent in this one, where it is a batch.
     """
 
     index: int
@@ -65,6 +67,16 @@ class Request(msgspec.Struct, frozen=True):
     head: str
     body: bytes
     masks: tuple[str, ...]
+    events: tuple[Request, ...] = ()
+
+    @property
+    def indexes(self) -> Sequence[int]:
+        """Of all messages that it sends."""
+        return [event.index for event in self.events] or [self.index]
+
+    def opening(self) -> str:
+        """The head, with what is this request's own."""
+        return f"{self.head}content-length: {len(self.body)}\r\nwebhook-id: {self.id}\r\n"
 
 
 def prepare(index: int, message: Message, origin: Origin) -> Request | Permanent:
@@ -81,13 +93,12 @@ def prepare(index: int, message: Message, origin: Origin) -> Request | Permanent
             headers[named] = text
     except ValueError as error:
         return Permanent(f"not sent: {error}")
-    id_ = webhook_id(message.id)
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return Request(
         index,
-        id_,
+        webhook_id(message.id),
         f"POST {target} HTTP/1.1\r\nHost: {origin.authority}\r\naccept-encoding: identity\r\n"
-        f"{lines}content-length: {len(body)}\r\nwebhook-id: {id_}\r\n",
+        f"{lines}",
         body,
         tuple(_masks(message.headers)),
     )

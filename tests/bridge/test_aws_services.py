@@ -160,8 +160,10 @@ class TestEventBridge:
         events.put_rule(Name=name, EventBusName=name, EventPattern=json.dumps(pattern))
         target = {"Id": "1", "Arn": queue_arn(sqs, url)}
         events.put_targets(Rule=name, EventBusName=name, Targets=[target])
-        outcomes = send(make(EventBridgeSink, event_bus=name), messages(25))
-        assert outcomes == [Delivered()] * 25
+        outcomes = send(make(EventBridgeSink, event_bus=name, receipts=True), messages(25))
+        assert [type(outcome) for outcome in outcomes] == [Delivered] * 25
+        receipts = {getattr(outcome, "receipt", None) for outcome in outcomes}
+        assert len(receipts - {None}) == 25
         got = [json.loads(message["Body"]) for message in received(sqs, url, 2)]
         assert sorted(event["detail"]["n"] for event in got) == [7, 12]
         for event in got:
@@ -203,8 +205,8 @@ class TestKinesis:
         kinesis = self.stream(sqs, name, 3)
         arn = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
         some = messages(1100, keys=23)
-        sink = make(KinesisSink, stream_arn=arn["StreamARN"])
-        assert send(sink, some) == [Delivered()] * 1100
+        sink = make(KinesisSink, stream_arn=arn["StreamARN"], receipts=True)
+        outcomes = send(sink, some)
         keys: dict[str, list[int]] = defaultdict(list)
         shards = self.records(kinesis, name)
         for record in [record for shard in shards for record in shard]:
@@ -216,6 +218,13 @@ class TestKinesis:
             }  # fmt: skip
         assert keys == {f"k{k}": list(range(k, 1100, 23)) for k in range(23)}
         assert all(shards)
+        ids = [shard["ShardId"] for shard in kinesis.list_shards(StreamName=name)["Shards"]]
+        places = {
+            f"{id_}@{record['SequenceNumber']}"
+            for id_, shard in zip(ids, shards, strict=True)
+            for record in shard
+        }
+        assert {getattr(outcome, "receipt", None) for outcome in outcomes} == places
 
     def test_sizes_at_the_limit_and_raw_args(self, sqs: Server, make: Make, name: str) -> None:
         kinesis = self.stream(sqs, name, 1)

@@ -102,6 +102,25 @@ class TestEntries:
         assert kinds(outcomes) == wanted
         assert len(stub.requests) == 1
 
+    @pytest.mark.parametrize(
+        ("name", "receipt"), [("sns", "m"), ("eventbridge", "1"), ("kinesis", "shardId-7@1")]
+    )
+    def test_receipts_say_what_the_service_calls_it(
+        self, stub: AwsStub, make: Make, name: str, receipt: str
+    ) -> None:
+        service = SERVICES[name]
+
+        def turn(request: dict[str, Any]) -> Any:
+            status, said = service.reply(request, {1: next(iter(ENTRY_CODES[name]))})
+            if not isinstance(said, str) and name == "kinesis":
+                said["Records"][0]["ShardId"] = "shardId-7"
+            return status, said
+
+        stub.turns.append(turn)
+        outcomes = send(make(service.make, receipts=True), messages(2))
+        assert outcomes[0] == Delivered(receipt)
+        assert not isinstance(outcomes[1], Delivered)
+
     def test_an_answer_that_names_not_all(
         self, stub: AwsStub, make: Make, service: Service
     ) -> None:

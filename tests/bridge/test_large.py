@@ -28,7 +28,7 @@ from riverbridge.model.outcome import (
     Snoozed,
     Unreachable,
 )
-from riverbridge.service.wiring import open_sinks
+from riverbridge.service.wiring import make_outlets, open_sinks
 from riverbridge.sinks.base import Message, Sink
 from riverbridge.sinks.claims import Claims
 from riverbridge.sinks.large import claiming, compressing, dataref, pointer
@@ -95,7 +95,7 @@ def opened(store: Store) -> Iterator[Callable[..., Sink]]:
         if "LARGE__POLICY" not in settings:
             env["RIVERBRIDGE_SINKS__OUT__LARGE__BUCKET"] = store.bucket
             env["RIVERBRIDGE_SINKS__OUT__LARGE__ENDPOINT_URL"] = store.url
-        sinks.append(open_sinks(read(env))["out"])
+        sinks.append(open_sinks(read(env))["out"].sink)
         return sinks[-1]
 
     yield make
@@ -109,6 +109,37 @@ def send(sink: Sink, messages: Sequence[Message], within: float = 10.0) -> list[
     assert time.monotonic() - began < within + 0.3
     assert len(outcomes) == len(messages)
     return outcomes
+
+
+def test_a_route_has_its_own_way_with_large_messages(sqs: Server, store: Store) -> None:
+    url = sqs.create_queue(new_name("large"))
+    env = {
+        "SINKS__OUT__TYPE": "sqs",
+        "SINKS__OUT__QUEUE_URL": url,
+        "SINKS__OUT__ENDPOINT_URL": store.url,
+        "SINKS__OUT__REGION": "us-east-1",
+        "SINKS__OUT__LARGE__LIMIT": "1KiB",
+        "SINKS__OUT__LARGE__BUCKET": store.bucket,
+        "SINKS__OUT__LARGE__ENDPOINT_URL": store.url,
+        "ROUTES__PLAIN__QUEUES": "plain",
+        "ROUTES__KEPT__QUEUES": "kept",
+        "ROUTES__KEPT__OVERRIDES__OUT__LARGE__POLICY": "claim-check",
+        "ROUTES__KEPT__OVERRIDES__OUT__LARGE__PREFIX": "kept/",
+    }
+    settings = read({f"RIVERBRIDGE_{name}": value for name, value in env.items()})
+    outlet = make_outlets(settings, open_sinks(settings))["out"]
+    try:
+        assert [type(one) for one in send(outlet.way("plain"), [Message("a:1", LARGE)])] == [
+            Delivered
+        ]
+        assert store.objects() == {}
+        assert [type(one) for one in send(outlet.way("kept"), [Message("a:2", LARGE)])] == [
+            Delivered
+        ]
+        assert store.objects() == {"kept/out/a:2": LARGE}
+    finally:
+        outlet.close()
+    assert [type(one) for one in send(outlet.way("kept"), [Message("a:3", SMALL)])] != [Delivered]
 
 
 @pytest.mark.parametrize("fifo", [False, True])

@@ -109,7 +109,7 @@ def test_confluents_deserializer_reads_the_record(
         S + "REGISTRY__USERNAME": "bridge",
         S + "REGISTRY__PASSWORD": "hush",
     }
-    sink = open_sinks(settings(env))["out"]
+    sink = open_sinks(settings(env))["out"].sink
     body = b'{"id": 9007199254740993, "price": 1.10}' if type == "json" else b'{"id": 7}'
     sent = [
         Message("1", body, topic, headers=(("content-type", "application/json"),)),
@@ -272,4 +272,4 @@ def test_a_file_is_read_when_the_sink_is_opened(tmp_path: Path, registry: Regist
     with pytest.raises(ConfigurationError, match=r"order\.avsc cannot be read"):
         open_sinks(settings(env))
     file.write_text(AVRO)
-    open_sinks(settings(env))["out"].close()
+    open_sinks(settings(env))["out"].sink.close()

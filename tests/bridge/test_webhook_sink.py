@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 import standardwebhooks
 
@@ -82,6 +83,13 @@ def messages(to: Receiver | str, count: int = 1, **more: Any) -> list[Message]:
         Message(id=f"e:{n}", body=json.dumps({"n": n}).encode(), destination=url, **more)
         for n in range(count)
     ]
+
+
+STRUCTURED = (("content-type", "application/cloudevents+json; charset=UTF-8"),)
+
+
+def events(to: Receiver, count: int) -> list[Message]:
+    return messages(to, count, headers=STRUCTURED)
 
 
 def send(sink: WebhookSink, some: Sequence[Message], seconds: float = 5.0) -> list[Outcome]:
@@ -174,6 +182,75 @@ class TestDelivery:
             assert send(make_sink(url), some) == [
                 Permanent("answered 413 Request Entity Too Large: too large")
             ]
+
+
+class TestBatches:
+    def test_events_that_can_share_a_request_do(
+        self, receiver: Receiver, make_sink: MakeSink
+    ) -> None:
+        sink = make_sink(receiver.url, secrets=[SECRET], batch_size=3)
+        some = events(receiver, 5)
+        other = f"{receiver.url}?other"
+        some[1] = msgspec.structs.replace(some[1], destination=other)
+        traced = (*STRUCTURED, ("traceparent", "00-1"))
+        some[2] = msgspec.structs.replace(some[2], headers=traced)
+        assert send(sink, some) == [Delivered()] * 5
+        found = {}
+        for got in receiver.got:
+            named = {name.lower(): text for name, text in got.headers.items()}
+            standardwebhooks.Webhook(SECRET).verify(got.body.decode(), named)
+            assert named["content-type"] == "application/cloudevents-batch+json; charset=UTF-8"
+            found[got.path, named["webhook-id"][:6]] = [one["n"] for one in json.loads(got.body)]
+        assert found == {
+            ("/hook", "batch-"): [0, 2, 3],
+            ("/hook", "e:4"): [4],
+            ("/hook?other", "e:1"): [1],
+        }
+
+    def test_a_batch_has_the_same_id_each_time(
+        self, receiver: Receiver, make_sink: MakeSink
+    ) -> None:
+        receiver.turns.append(says(503))
+        sink = make_sink(receiver.url, batch_size=10)
+        lost = send(sink, events(receiver, 4))
+        assert {type(one) for one in lost} == {Retry}  # one answer for all
+        assert send(sink, events(receiver, 4)) == [Delivered()] * 4
+        send(sink, events(receiver, 3))
+        first, second, third = (got.headers["webhook-id"] for got in receiver.got)
+        assert first == second != third
+
+    def test_what_is_refused_for_good_is_looked_for_by_halves(
+        self, receiver: Receiver, make_sink: MakeSink
+    ) -> None:
+        receiver.always = lambda receiver, connection: connection.sendall(
+            says(422 if 5 in [one["n"] for one in json.loads(receiver.got[-1].body)] else 200)
+        )
+        outcomes = send(make_sink(receiver.url, batch_size=100, threads=1), events(receiver, 8))
+        assert [type(one) for one in outcomes] == [
+            Permanent if n == 5 else Delivered for n in range(8)
+        ]
+        assert len(receiver.got) == 7  # 8; 4, 4; 2, 2; 1, 1
+
+    def test_no_batch_is_larger_than_a_mebibyte(
+        self, receiver: Receiver, make_sink: MakeSink
+    ) -> None:
+        some = [
+            msgspec.structs.replace(one, body=b'"' + b"x" * size + b'"')
+            for one, size in zip(
+                events(receiver, 4), (700_000, 700_000, 2_000_000, 100), strict=True
+            )
+        ]
+        assert send(make_sink(receiver.url, batch_size=100), some) == [Delivered()] * 4
+        sizes = sorted(len(json.loads(got.body)) for got in receiver.got)
+        assert sizes == [1, 1, 1, 1]
+
+    def test_what_is_no_structured_event_goes_by_itself(
+        self, receiver: Receiver, make_sink: MakeSink
+    ) -> None:
+        assert (
+            send(make_sink(receiver.url, batch_size=9), messages(receiver, 3)) == [Delivered()] * 3
+        )
+        assert sorted(got.body for got in receiver.got) == [b'{"n": 0}', b'{"n": 1}', b'{"n": 2}']
 
 
 class TestKeptConnections:

@@ -15,6 +15,7 @@ from riverbridge.bridge.deposit import Depositor
 from riverbridge.bridge.mapping import Mapper, Plan
 from riverbridge.bridge.quarantine import retry
 from riverbridge.bridge.replay import Replayer
+from riverbridge.client.adapters.own import OwnConnection
 from riverbridge.client.client import Client
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.args import RawArgs
@@ -25,7 +26,8 @@ from riverbridge.model.unique import UniqueOpts
 from riverbridge.sinks.base import Message
 from riverbridge.sinks.river import RiverSink
 from riverbridge.sources.base import Event
-from riverbridge.store import ingest
+from riverbridge.store import ingest, pauses
+from riverbridge.store.dsn import connect
 from riverbridge.store.queues import QueueTable
 from tests.support.bridge import ScriptedSink, running_bridge
 from tests.support.database import Database
@@ -40,6 +42,7 @@ UPKEEP, INSERT = grants("upkeep"), grants("insert")
 UNIQUE = grants("unique")
 ADMINISTRATION = grants("administration")
 REPLAY = grants("replay")
+PAUSES = grants("pauses")
 RIVER_SINK = grants("river-sink")
 INGEST = grants("ingest")
 
@@ -266,6 +269,29 @@ def test_each_grant_for_looking_after_jobs_is_needed(role: Role, without: str) -
     role.grant([statement for statement in ADMINISTRATION if statement != without])
     with pytest.raises((errors.InsufficientPrivilege, errors.UndefinedTable)):
         look_after(role)
+
+
+def pause(role: Role) -> None:
+    """Every operation on pauses."""
+    with connect(role.database.dsn, application_name="pauses") as connection:
+        database = OwnConnection(lambda: connection)
+        for reason in ("one", "other"):
+            database.perform(pauses.pause("sink", "a", by="me", reason=reason, schema=None), 1)
+        [found] = database.perform(pauses.pauses(schema=None), 1)
+        assert found.reason == "other"
+        assert database.perform(pauses.resume("sink", "a", schema=None), 1)
+
+
+def test_the_grants_for_pausing_are_enough(role: Role) -> None:
+    role.grant(PAUSES)
+    pause(role)
+
+
+@pytest.mark.parametrize("without", PAUSES)
+def test_each_grant_for_pausing_is_needed(role: Role, without: str) -> None:
+    role.grant([statement for statement in PAUSES if statement != without])
+    with pytest.raises((errors.InsufficientPrivilege, errors.UndefinedTable)):
+        pause(role)
 
 
 def replay(role: Role) -> None:

@@ -41,8 +41,8 @@ class SetAlarms(Alarms):
 class HandOutlet(Outlet):
     """Keeps each call until the test answers it."""
 
-    def __init__(self, name: str, threads: int = 2) -> None:
-        super().__init__(name, ScriptedSink(), threads=threads)
+    def __init__(self, name: str, threads: int = 2, **limits: Any) -> None:
+        super().__init__(name, ScriptedSink(), threads=threads, **limits)
         self.calls: list[tuple[list[Message], Callable[[Sequence[Outcome]], None]]] = []
         self.sent: list[str] = []
         """The ids of all messages so far."""
@@ -53,6 +53,7 @@ class HandOutlet(Outlet):
         deadline: float,
         done: Callable[[Sequence[Outcome]], None],
         deliver: Deliver | None = None,
+        size: int = 0,
     ) -> None:
         self._free -= 1
         self.breaker.probing()

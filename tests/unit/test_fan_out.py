@@ -478,12 +478,14 @@ def test_jobs_are_looked_for_at_the_start_and_while_their_rows_may_be_on_the_way
     outlet = HandOutlet("b")
     lot = Lot(outlet, lambda: ["q"], clock=clock)
     assert lot.room() > 1000  # those of an earlier process
-    lot._more = False
+    lot._none_at = clock.now
     assert lot.room() == 0
     outlet.parked_at = clock.now
     assert lot.room() > 1000
     outlet.breaker.heard([DOWN])
+    clock.now += 10 * SETTLED
     assert lot.room() == 0
     outlet.breaker.heard([Delivered()])
-    clock.now += SETTLED
+    assert lot.room() > 1000  # however long it was closed
+    lot._none_at = clock.now
     assert lot.room() == 0

@@ -33,6 +33,7 @@ RELATIONS = {
     "riverbridge_position",
     "riverbridge_quarantine",
     "riverbridge_replay",
+    "riverbridge_pause",
     "riverbridge_process",
     "riverbridge_receipt",
     "riverbridge_route",

@@ -130,6 +130,9 @@ class AHealth:
     def checks(self) -> dict[str, str | None]:
         return self._checks
 
+    def notes(self) -> dict[str, str]:
+        return {"sink": "paused by ann", "route-r": "paused by bob"}
+
 
 def ask(health: AHealth, path: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
     """The answer of the application, asked as an ASGI server asks it."""
@@ -166,8 +169,14 @@ def test_probes_say_what_is_wrong() -> None:
     good, bad = AHealth(lane=None, sink=None), AHealth(lane=None, sink="breaker open")
     assert ask(good, "/readyz")[::2] == (200, "ok\n")
     assert ask(bad, "/readyz")[::2] == (503, "not ready\n")
-    assert ask(good, "/readyz?verbose")[::2] == (200, "[+] lane ok\n[+] sink ok\n")
-    assert ask(bad, "/readyz?verbose=1")[::2] == (503, "[+] lane ok\n[-] sink breaker open\n")
+    assert ask(good, "/readyz?verbose")[::2] == (
+        200,
+        "[+] lane ok\n[+] sink paused by ann\n[+] route-r paused by bob\n",
+    )
+    assert ask(bad, "/readyz?verbose=1")[::2] == (
+        503,
+        "[+] lane ok\n[-] sink breaker open\n[+] route-r paused by bob\n",
+    )
     assert ask(bad, "/livez")[::2] == (200, "ok\n")
     assert json.loads(ask(bad, "/version")[2]) == {"version": "1.2.3"}
 

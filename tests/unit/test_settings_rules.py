@@ -426,6 +426,62 @@ def test_what_does_not_go_together_with_transactions(more: dict[str, str], at: s
     assert problems[0].startswith(at)
 
 
+PLACED = {**KAFKA, **ROUTE, R + "KEY": "{args.a}-{args.b|x}", S + "PARTITION": "{args.a|0}"}
+
+
+def test_an_ordered_route_has_the_partition_from_the_key() -> None:
+    ordered = PLACED | {R + "ORDERED": "true"}
+    read(ordered)
+    read(ordered | {S + "PARTITION": "3"})
+    (problem,) = refused(ordered | {S + "PARTITION": "{args.a}{metadata.part}"})
+    assert problem.startswith(
+        f"{R}ORDERED: true, but {S}PARTITION is made of {{metadata.part}}, which is not in the key"
+    )
+    read(PLACED | {R + "ORDERED": "false", S + "PARTITION": "{metadata.part}"})
+    # The key of this sink's messages is the route's, as ORDERED wants it.
+    (problem,) = refused(ordered | {R + "KEY": "{{args.a}}{id}"})
+    assert "{args.a}, which is not in the key" in problem
+
+
+HOOK = {
+    "RIVERBRIDGE_SINKS__H__TYPE": "webhook",
+    "RIVERBRIDGE_SINKS__H__URL": "https://hooks.example.com/",
+    "RIVERBRIDGE_SINKS__H__BATCH_SIZE": "10",
+}
+H = "RIVERBRIDGE_SINKS__H__"
+
+
+def test_only_structured_events_go_in_batches() -> None:
+    structured = HOOK | {H + "ENVELOPE": "cloudevents-structured"}
+    read(structured)
+    (problem,) = refused(HOOK)
+    assert problem == (
+        f"{H}ENVELOPE: cloudevents cannot be sent in batches (BATCH_SIZE=10); set "
+        "cloudevents-structured, or unset BATCH_SIZE"
+    )
+    (problem,) = refused(structured | {H + "LARGE__POLICY": "compress"})
+    assert problem.startswith(f"{H}LARGE__POLICY: compress does not go together with")
+    own = "RIVERBRIDGE_ROUTES__A__OVERRIDES__H__ENVELOPE"
+    (problem,) = refused(structured | ROUTE | {own: "raw"})
+    assert problem.startswith(f"{own}: raw cannot be sent in batches")
+
+
+def test_a_route_may_treat_large_messages_its_own_way() -> None:
+    own = "RIVERBRIDGE_ROUTES__A__OVERRIDES__EVENTS__LARGE__"
+    base = {**KAFKA, **ROUTE, own + "POLICY": "claim-check"}
+    given = read(base | {own + "BUCKET": "orders", S + "LARGE__LIMIT": "1KiB"})
+    large = given.routes["a"].at("events", given.sinks["events"])[0].large
+    assert (large.policy, large.bucket, large.limit) == ("claim-check", "orders", 1024)
+    assert given.sinks["events"].large.policy == "refuse"
+    read(base | {S + "LARGE__BUCKET": "all"})  # only routes use it
+    assert refused(base) == (f"{own}BUCKET: not set, and POLICY=claim-check needs it",)
+    (problem,) = refused(
+        base
+        | {own + "BUCKET": "orders", "RIVERBRIDGE_ROUTES__A__OVERRIDES__EVENTS__ENVELOPE": "raw"}
+    )
+    assert problem.startswith(f"{own}POLICY: claim-check refers to bodies as CloudEvents do")
+
+
 def test_an_envelope_and_what_goes_with_it() -> None:
     body = '{"id":{id},"args":{args}}'
     template = {**KAFKA, S + "ENVELOPE": "template", S + "BODY": body}

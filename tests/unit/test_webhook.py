@@ -100,7 +100,7 @@ class TestRequests:
             headers=(("ce_id", "a b"), ("ce_type", 'ü"%'), ("content-type", "text/x"), ("X-T", "ü"))
         )
         assert isinstance(made, Request)
-        assert made.head.split("\r\n") == [
+        assert made.opening().split("\r\n") == [
             "POST /x HTTP/1.1",
             "Host: hooks.example.com",
             "accept-encoding: identity",

@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from riverbridge.settings.parts import INSECURE, MINUTE, Boolean, Part
+from riverbridge.settings.parts import HOUR, INSECURE, MINUTE, Boolean, Part
 from riverbridge.settings.secrets import Pairs
 from riverbridge.settings.sinks.check import Found, unencrypted
 from riverbridge.settings.sinks.large import Large, Way
-from riverbridge.settings.values import Choice, Properties, Seconds, Text
+from riverbridge.settings.values import Bytes, Choice, Properties, Rate, Seconds, Text
 from riverbridge.sinks.base import Sink
 
 Envelope = Literal["cloudevents", "cloudevents-structured", "debezium", "job", "raw", "template"]
@@ -55,6 +55,18 @@ class SinkSettings(Part):
     )
     delivery_timeout: Annotated[float, Seconds(0.1, MINUTE)] = Field(
         10.0, description="How long a message may take to be acknowledged; by default the deadline."
+    )
+    rate_limit: Annotated[float | None, Rate(1 / HOUR, 1_000_000)] = Field(
+        None,
+        description="The most messages in a second, minute or hour, for each process; by default "
+        "as fast as it goes.",
+        examples=["500/s"],
+    )
+    max_in_flight_bytes: Annotated[int | None, Bytes(1024, 1 << 40)] = Field(
+        None,
+        description="The most bytes of args in messages that are out at one time, for each "
+        "process; a larger job goes alone.",
+        examples=["16MiB"],
     )
     envelope: Annotated[Envelope, Choice(*get_args(Envelope))] = Field(
         "cloudevents",

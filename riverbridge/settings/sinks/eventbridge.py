@@ -64,4 +64,5 @@ class EventBridgeSink(AwsSink):
             endpoint_url=self.endpoint_url,
             delivery_timeout=self.delivery_timeout,
             threads=self.threads,
+            receipts=receipts,
         )

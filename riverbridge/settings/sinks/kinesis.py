@@ -75,6 +75,7 @@ class KinesisSink(AwsSink):
             endpoint_url=self.endpoint_url,
             delivery_timeout=self.delivery_timeout,
             threads=self.threads,
+            receipts=receipts,
             cloud_event=self.envelope == "cloudevents",
             max_record_size=self.max_record_size,
         )

@@ -95,3 +95,29 @@ class Large(Part):
         )
         pack = claiming(claims, pointer if way == "text" else dataref)
         return PackedSink(sink, self.limit, pack, claims.close)
+
+
+class OwnLarge(Part):
+    """What a route says of it in place of the sink."""
+
+    policy: Annotated[Policy | None, Choice("refuse", "compress", "claim-check")] = Field(
+        None, description="Another policy than the sink's."
+    )
+    limit: Annotated[int | None, Bytes(1, 1 << 30)] = Field(
+        None, description="Another limit than the sink's."
+    )
+    bucket: Annotated[str | None, Text(63, _BUCKET)] = Field(
+        None, description="Another bucket than the sink's.", examples=["shop-orders"]
+    )
+    prefix: Annotated[str | None, Text(256)] = Field(
+        None, description="Another prefix than the sink's.", examples=["orders/"]
+    )
+
+    @property
+    def given(self) -> dict[str, object]:
+        """What differs."""
+        return {name: value for name, value in self if value is not None}
+
+    def over(self, large: Large) -> Large:
+        """The sink's settings as they are for the route."""
+        return large.model_copy(update=self.given)

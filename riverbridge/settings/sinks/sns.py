@@ -54,5 +54,6 @@ class SnsSink(AwsSink):
             endpoint_url=self.endpoint_url,
             delivery_timeout=self.delivery_timeout,
             threads=self.threads,
+            receipts=receipts,
             max_message_size=self.max_message_size,
         )

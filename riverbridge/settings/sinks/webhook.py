@@ -82,6 +82,11 @@ class WebhookSink(SinkSettings):
     threads: Annotated[int, Whole(1, 256)] = Field(
         16, description="How many requests are under way at once."
     )
+    batch_size: Annotated[int, Whole(1, 1000)] = Field(
+        1,
+        description="The most events in one request; from 2 on they go as CloudEvents batches, "
+        "which need ENVELOPE=cloudevents-structured.",
+    )
     allow_private: Boolean = Field(
         False, description="Deliver to private networks and this machine too."
     )
@@ -100,6 +105,13 @@ class WebhookSink(SinkSettings):
         return lambda value: quote(value, safe="", errors="surrogatepass")
 
     def problems(self) -> Iterable[Found]:
+        if self.batch_size > 1:
+            if self.envelope != "cloudevents-structured":
+                text = f"{self.envelope} cannot be sent in batches (BATCH_SIZE={self.batch_size})"
+                yield "envelope", f"{text}; set cloudevents-structured, or unset BATCH_SIZE"
+            if self.large.policy == "compress":
+                text = f"compress does not go together with BATCH_SIZE={self.batch_size}"
+                yield "large.policy", f"{text}; use claim-check, or unset one of them"
         for name in self.headers:
             if problem := header_problem(name):
                 yield "headers", problem
@@ -123,6 +135,7 @@ class WebhookSink(SinkSettings):
             threads=self.threads,
             allow_private=self.allow_private,
             ca_file=self.ca_file,
+            batch_size=self.batch_size,
         )
 
 
