@@ -105,3 +105,8 @@ source_stopped = meter.create_gauge(
     "riverbridge.source.stopped",
     description="Partitions of a source that cannot go on without an operator.",
 )
+hooks_refused = meter.create_counter(
+    "riverbridge.hooks.refused",
+    unit="{request}",
+    description="Webhooks that were not taken in, by source and status.",
+)
