@@ -154,7 +154,7 @@ def crowd(tables: Database, count: int) -> None:
     """So many connections at once, a request on each; every one answered well is one job."""
     with BridgeProcess(tables, SOURCE | {"HOOKS__PORT": "0"}) as process:
         eventually(lambda: process.answer("/readyz") == 200, within=20)
-        found = re.search(r"hooks on port (\d+)", process.log)
+        found = eventually(lambda: re.search(r"hooks on port (\d+)", process.log))
         assert found is not None
         peak: list[int] = []
         ended = threading.Event()

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from riverbridge.console import hooks
 from riverbridge.console.hooks import RETRY_AFTER
 from riverbridge.service.running import Bridge
 from riverbridge.testing.proxy import Proxy
@@ -252,6 +253,26 @@ class TestWhenNothingCanBeTakenIn:
             eventually(lambda: post.event(2).status == 503, within=20)
             line.set_mode("pass")
             eventually(lambda: post.event(2).status == 200, within=20)
+        assert numbers(tables) == {1: 1, 2: 1}
+
+    def test_postgres_that_says_nothing(
+        self,
+        tables: Database,
+        proxy: Callable[[int], Proxy],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(hooks, "ANSWER", 0.5)
+        line = proxy(int(str(conninfo_to_dict(tables.dsn)["port"])))
+        dsn = make_conninfo(tables.dsn, host=HOST, port=line.port)
+        with hooked(Database(tables.name, dsn, tables.server)) as (bridge, post):
+            serving(bridge)
+            line.set_mode("blackhole")
+            began = time.monotonic()
+            assert [post.event(n).status for n in (1, 2)] == [503, 503]
+            assert time.monotonic() - began < 5
+            line.set_mode("pass")
+            for n in (1, 2):
+                eventually(lambda n=n: post.event(n).status == 200, within=20)  # type: ignore[misc]
         assert numbers(tables) == {1: 1, 2: 1}
 
 
