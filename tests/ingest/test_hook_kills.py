@@ -114,7 +114,7 @@ def prove(database: Database, events: int, points: list[str]) -> None:
                 )
                 killed += child.poll() == -9
         with process(port, database):
-            eventually(lambda: sender.done == events, within=120)
+            eventually(lambda: sender.done == events, within=60 + events / 30)
     finally:
         sender.close()
     jobs = numbers(database)
