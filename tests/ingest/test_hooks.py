@@ -81,6 +81,7 @@ class TestAnEvent:
                 f"SOURCES__{name.upper()}__VERIFY": name,
                 f"SOURCES__{name.upper()}__SECRETS": SECRET,
             }
+        env["SOURCES__GITHUB__IDENTITY"] = "{headers.x-hub-signature-256}"
         challenge = b'{"type": "url_verification", "challenge": "3eZbrw1aB"}'
         with hooked(tables, env) as (bridge, post):
             eventually(lambda: not any(bridge.checks().values()), within=20)
@@ -94,6 +95,9 @@ class TestAnEvent:
                 for _ in range(2):
                     assert post(number(n), headers, f"/hooks/{path}").status == 200
                 assert post(number(n), headers).status == 401
+            # The id is not signed, so somebody else may send the body with another one.
+            replayed = signed.github(number(1), "d2")
+            assert post(number(1), replayed, "/hooks/github").status == 200
             answer = post(challenge, signed.slack(challenge), "/hooks/slack")
             assert (answer.status, answer.body) == (200, b"3eZbrw1aB")
             assert post(challenge, JSON, "/hooks/slack").status == 401
