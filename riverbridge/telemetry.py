@@ -111,3 +111,8 @@ route_paused = meter.create_gauge(
 sink_paused = meter.create_gauge(
     "riverbridge.sink.paused", description="Whether somebody has paused a sink: 0 or 1."
 )
+hooks_refused = meter.create_counter(
+    "riverbridge.hooks.refused",
+    unit="{request}",
+    description="Webhooks that were not taken in, by source and status.",
+)

@@ -55,7 +55,8 @@ class Plan:
 
     priority, max_attempts: give a number. scheduled_at: an instant as RFC 3339 writes it, with its
     zone. identity: by what an event is known again; by default a CloudEvent's source and id, else
-    the id that its source gives it.
+    the id that its source gives it. own_ids: it is always that id, as what a CloudEvent says of
+    itself may not be what was signed.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Plan:
     tags: Sequence[str] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     identity: str | None = None
+    own_ids: bool = False
     decoding: Decoding = "json"
     tombstones: Tombstones = "skip"
 
@@ -132,7 +134,10 @@ class Mapper:
                 like = self._always = self._rendered(content)
         else:
             like = self._rendered(content)
-        identity = content.identity if self._identity is None else self._identity.render(content)
+        if self._identity is not None:
+            identity = self._identity.render(content)
+        else:
+            identity = event.id if self._plan.own_ids else content.identity
         digest = self.digest(identity)
         return Mapped(
             event,

@@ -7,9 +7,10 @@ service when a broker is down.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import prometheus_client
@@ -17,9 +18,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from riverbridge.errors import ConfigurationError
+
+SHUTDOWN = 5
+"""Seconds that requests may take to be answered while the server ends."""
 
 
 class Health(Protocol):
@@ -36,8 +40,8 @@ class Health(Protocol):
         ...
 
 
-def application(health: Health) -> Starlette:
-    """The four probes as an ASGI application."""
+def application(health: Health, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """The four probes as an ASGI application, and what else is served at the same address."""
 
     def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -64,23 +68,35 @@ def application(health: Health) -> Starlette:
     def version(_: Request) -> Response:
         return JSONResponse({"version": health.version})
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/livez", livez, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
             Route("/version", version, methods=["GET"]),
+            *more,
         ]
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 class Server:
     """Serves an application in a thread of its own.
 
-    Raises ConfigurationError if the address cannot be listened on.
+    setting: the variable of its port, for errors. protocol: one that bounds connections by itself;
+    by default there are 64 at most. Raises ConfigurationError if the address cannot be listened on.
     """
 
-    def __init__(self, app: Starlette, *, host: str, port: int) -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        *,
+        host: str,
+        port: int,
+        setting: str = "RIVERBRIDGE_PROBES__PORT",
+        protocol: type[asyncio.Protocol] | None = None,
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -89,7 +105,7 @@ class Server:
         except OSError as error:
             self._socket.close()
             raise ConfigurationError(
-                f"RIVERBRIDGE_PROBES__PORT: cannot listen on {host}:{port} ({error.strerror}); "
+                f"{setting}: cannot listen on {host}:{port} ({error.strerror}); "
                 "free it or set another port, 0 for any"
             ) from error
         self.port: int = self._socket.getsockname()[1]
@@ -102,7 +118,10 @@ class Server:
                 lifespan="off",
                 loop="asyncio",
                 timeout_keep_alive=5,
-                limit_concurrency=64,
+                timeout_graceful_shutdown=SHUTDOWN,
+                http=protocol or "auto",
+                ws="none",
+                limit_concurrency=None if protocol else 64,
             )
         )
 

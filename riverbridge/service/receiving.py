@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 
 from riverbridge.bridge.intake import Intake, Receiver
 from riverbridge.bridge.mapping import Mapper, Plan
 from riverbridge.settings import Settings, SourceSettings
-from riverbridge.sources.base import Bounds
+from riverbridge.sources.base import Bounds, Source
 from riverbridge.store.database import Connect
 
 INBOX = 7 * 24 * 3600.0
 """Seconds that the inbox remembers the events of a source without a position."""
 
 
-def make_receivers(settings: Settings, connect: Connect) -> dict[str, Receiver]:
-    """The loops of the sources, by name."""
+def make_receivers(
+    settings: Settings, connect: Connect, opening: Mapping[str, Callable[[], Source]]
+) -> dict[str, Receiver]:
+    """The loops of the sources, by name. opening: how those are opened that are there already."""
     return {
         name: Receiver(
             name,
-            partial(source.open, name),
+            opening.get(name) or partial(source.open, name),
             make_intake(name, source),
             connect=connect,
             schema=settings.db_schema,
@@ -40,6 +43,7 @@ def make_intake(name: str, source: SourceSettings) -> Intake:
         tags=source.tags or (),
         metadata=source.metadata,
         identity=source.identity,
+        own_ids=source.own_ids,
         decoding=source.decode,
         tombstones=source.tombstones,
     )

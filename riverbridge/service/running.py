@@ -1,6 +1,6 @@
 """The bridge, running: threads started, supervised and ended in order.
 
-Threads: lanes, keeper, listener, leader, recovery, sources, probes. Each lane and each source has a
+Threads: lanes, keeper, listener, leader, recovery, sources, HTTP. Each lane and each source has a
 connection, and so have keeper, listener and leader: at most lanes + sources + 3, and one more while
 parked jobs are brought forward.
 """
@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.pausing import Pausing
 from riverbridge.bridge.recovery import Lot, Recovery
-from riverbridge.console.probes import Server, application
 from riverbridge.engine.batch import Feed
 from riverbridge.engine.crew import STUCK, Crew, Manning, stalled
 from riverbridge.engine.followed import MOST
@@ -24,6 +23,7 @@ from riverbridge.engine.identity import VERSION, client_id, crashed_before, proc
 from riverbridge.engine.lane import Limits
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
+from riverbridge.service.listening import make_doors, make_servers
 from riverbridge.service.plan import Plan
 from riverbridge.service.process import spare_collector
 from riverbridge.service.receiving import make_receivers
@@ -94,6 +94,7 @@ class Bridge:
         )
         processes = process_table(settings.db_schema, self.client_id)
         self._asked_to_stop = stop or threading.Event()
+        self._doors = make_doors(settings)
         with self._probing():
             crashed = self._survey(processes, sinks, self._asked_to_stop)
         self._pausing = Pausing(self.routes, self._outlets, settings.db_schema)
@@ -103,7 +104,8 @@ class Bridge:
         self._leader = self._make_leader() if settings.elections else None
         lots = make_lots(settings, self.routes, self._crew.queues)
         self._recovery = self._make_recovery(lots) if lots else None
-        self._receivers = make_receivers(settings, self._connect)
+        opening = {name: door.source.open for name, door in self._doors.items()}
+        self._receivers = make_receivers(settings, self._connect, opening)
         self._intake_stop = threading.Event()
         self._intake_threads = Supervisor(self._intake_stop)
         self._listen()
@@ -147,18 +149,21 @@ class Bridge:
     def _probing(self) -> Iterator[None]:
         """Answer the probes from here on: a process that waits for its database is alive."""
         self._wired = False
-        probes = self.settings.probes
-        self._probes = Server(application(self), host=probes.host, port=probes.port)
-        self.port = self._probes.port
+        self._servers = make_servers(self.settings, self, self._doors)
+        self.ports = {name: server.port for name, server in self._servers.items()}
+        self.port = self.ports["probes"]
         self._rest_stop = threading.Event()
         self._rest_threads = Supervisor(self._rest_stop)
-        self._rest_threads.start("probes", self._probes.run)
+        different = {server: name for name, server in reversed(self._servers.items())}
+        for server, name in different.items():
+            self._rest_threads.start(name, server.run)
         try:
             yield
         except BaseException:
             self._rest_stop.set()
             self._rest_threads.join(5.0)
-            self._probes.close()
+            for server in different:
+                server.close()
             raise
 
     def _make_crew(self, processes: ProcessTable, crashed: list[str]) -> Crew:
@@ -241,11 +246,11 @@ class Bridge:
             self._intake_threads.start(f"source-{name}", receiver.run)
         queues = sorted({*self._served, *self._followed, *self._plan.globs})
         log.info(
-            "riverbridge %s serves %s as %s; probes on port %d",
+            "riverbridge %s serves %s as %s; %s",
             VERSION,
             ", ".join([*queues, *(f"source {name}" for name in self._receivers)]),
             self.client_id,
-            self.port,
+            ", ".join(f"{name} on port {port}" for name, port in self.ports.items()),
         )
 
     def unstick(self) -> None:

@@ -14,6 +14,8 @@ _KIND = re.compile(r"[\w][\w\-\[\]<>/.·:+]+", re.ASCII)
 _NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*", re.ASCII)
 _SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)(?::[0-9]{1,5})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_.\-]+", re.ASCII)
+# Addresses that take a port from others too; localhost is another spelling of some.
+WIDE = frozenset({"0.0.0.0", "::", "localhost"})  # noqa: S104
 _TOPIC = re.compile(r"[A-Za-z0-9._\-]+", re.ASCII)
 
 

@@ -168,6 +168,7 @@ class _Draft:
         for name in ("host", "port"):
             if (given := self.given.get(("http", name))) is not None:
                 self._default(("probes", name), given.value)
+                self._default(("hooks", name), given.value)
 
     def _default(self, path: shape.Path, value: object, also: bool = True) -> None:
         if also and path not in self.given and path not in self.broken:

@@ -127,6 +127,26 @@ class Override(Part):
 _SINKS_OWN = frozenset({"topic", "url", "detail_type", "envelope"})
 
 
+class Hooks(Part):
+    """Where `/hooks/<source>` listens, if there is a source of type webhook, and its limits."""
+
+    host: Host = Field("127.0.0.1", description="Address of webhooks; by default HTTP's.")
+    port: Port = Field(8080, description="Port of webhooks; by default HTTP's. 0 takes a free one.")
+    max_body: Annotated[int, Bytes(1 << 10, 1 << 26)] = Field(
+        1 << 20, description="The most bytes of one body; a larger one is answered with 413."
+    )
+    memory: Annotated[int, Bytes(1 << 20, 1 << 32)] = Field(
+        64 << 20,
+        description="The most bytes of bodies that are held at once; more is answered with 503.",
+    )
+    connections: Annotated[int, Whole(1, 100_000)] = Field(
+        10_000, description="The most connections at once; more are answered with 503."
+    )
+    timeout: Annotated[float, Seconds(1, 10 * MINUTE)] = Field(
+        30.0, description="How long a request may take to come in."
+    )
+
+
 class Route(Part):
     """Which jobs go to which sinks, and what becomes of them."""
 
@@ -305,6 +325,7 @@ class Settings(BaseSettings):
     log: Log = Log()  # type: ignore[call-arg]
     http: Http = Http()  # type: ignore[call-arg]
     probes: Probes = Probes()  # type: ignore[call-arg]
+    hooks: Hooks = Hooks()  # type: ignore[call-arg]
     sinks: Mapping[str, Sink] = {}
     routes: Mapping[str, Route] = {}
     sources: Mapping[str, Source] = {}

@@ -61,6 +61,7 @@ _SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[Part], ...]], ...] = (
     ("Logging", "", ("log",), (models.Log,)),
     ("Console and API", "", ("http",), (models.Http,)),
     ("Probes", "", ("probes",), (models.Probes,)),
+    ("Webhooks that come in", "", ("hooks",), (models.Hooks,)),
     *((kind.title, "", ("sinks", "<NAME>"), (kind,)) for kind in OURS),
     (
         "Large messages",

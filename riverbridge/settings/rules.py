@@ -17,9 +17,6 @@ from riverbridge.settings.sinks.river import RiverSink
 from riverbridge.settings.source_rules import SOURCE_RULES
 from riverbridge.settings.values import spell
 
-# Addresses that take a port from others too; localhost is another spelling of some.
-_WIDE = frozenset({"0.0.0.0", "::", "localhost"})  # noqa: S104
-
 
 def problems(checked: Checked) -> list[Problem]:
     """Everything that cannot work."""
@@ -63,7 +60,7 @@ def _listening(checked: Checked) -> Iterator[Problem]:
             f"(probes may listen anywhere: {variable(('probes', 'host'))})",
         )
     hosts = {s.http.host, s.probes.host}
-    if s.http.port and s.http.port == s.probes.port and len(hosts) == 2 and hosts & _WIDE:
+    if s.http.port and s.http.port == s.probes.port and len(hosts) == 2 and hosts & checks.WIDE:
         yield Problem(
             ("probes", "port"),
             f"{s.probes.port} is also the port of HTTP ({variable(('http', 'port'))}), which "

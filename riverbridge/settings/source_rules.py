@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from riverbridge.settings import checks
 from riverbridge.settings.checked import Checked, parsed
 from riverbridge.settings.reading import Problem
 from riverbridge.settings.secrets import MASK, Pairs
+from riverbridge.settings.shape import variable
 
 
 def _sources(checked: Checked) -> Iterator[Problem]:
@@ -27,4 +29,27 @@ def _sources(checked: Checked) -> Iterator[Problem]:
         yield from parsed(checked.check_event_template, templates)
 
 
-SOURCE_RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (_sources,)
+def _hooks(checked: Checked) -> Iterator[Problem]:
+    """Where webhooks listen, if there is a source that takes any."""
+    s = checked.settings
+    sources = {name: one for name, one in s.sources.items() if one.listens}
+    for name, source in sources.items():
+        if (why := source.wants_loopback) and not checks.is_loopback(s.hooks.host):
+            yield Problem(
+                ("hooks", "host"),
+                f"is not loopback, but source {name} {why}",
+                (("sources", name),),
+            )
+    for table, part in (("probes", s.probes), ("http", s.http)) if sources else ():
+        hosts = {s.hooks.host, part.host}
+        if s.hooks.port and s.hooks.port == part.port and len(hosts) == 2 and hosts & checks.WIDE:
+            yield Problem(
+                ("hooks", "port"),
+                f"{s.hooks.port} is also the port of {variable((table, 'port'))}, which listens on "
+                "another address that overlaps; choose another port",
+                (("hooks", "host"), (table, "host"), (table, "port")),
+            )
+            return
+
+
+SOURCE_RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (_sources, _hooks)

@@ -1,4 +1,7 @@
-"""Signatures of Standard Webhooks 1.0.0: who receives can tell who sent, and when."""
+"""Signatures of Standard Webhooks 1.0.0: who receives can tell who sent, and when.
+
+What is sent is signed here; `riverbridge.sources.webhook_schemes` verifies what comes.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from collections.abc import Callable, Sequence
 
 from riverbridge.errors import ConfigurationError
 
-SYMMETRIC, ASYMMETRIC = "whsec_", "whsk_"
+SYMMETRIC, ASYMMETRIC, PUBLIC = "whsec_", "whsk_", "whpk_"
 SHORTEST, LONGEST = 24, 64
 """Bytes of a symmetric secret, by the specification."""
 SEED, PAIR = 32, 64
-"""Bytes of an ed25519 key: its seed alone, or followed by the public key."""
+"""Bytes of an ed25519 key: its seed alone, or followed by the public key, which has 32 as well."""
 
 Sign = Callable[[bytes], bytes]
 
@@ -39,18 +42,26 @@ class Signer:
         id_: must hold no full stop, as that is what separates the signed parts. timestamp: Unix
         seconds of the attempt.
         """
-        content = b"%s.%d.%s" % (id_.encode("ascii"), timestamp, body)
+        content = signed_content(id_.encode("ascii"), b"%d" % timestamp, body)
         return " ".join(
             f"{version},{b64encode(sign(content)).decode()}" for version, sign in self._keys
         )
 
 
-def read_secret(secret: str) -> tuple[str, bytes]:
-    """Its prefix and bytes. Raises ValueError, which repeats no part of it."""
-    prefix = next((p for p in (SYMMETRIC, ASYMMETRIC) if secret.startswith(p)), None)
+def signed_content(id_: bytes, timestamp: bytes, body: bytes) -> bytes:
+    """What is signed: id, timestamp and body, as they are sent."""
+    return b"%s.%s.%s" % (id_, timestamp, body)
+
+
+def read_secret(secret: str, asymmetric: str = ASYMMETRIC) -> tuple[str, bytes]:
+    """Its prefix and bytes. Raises ValueError, which repeats no part of it.
+
+    asymmetric: who verifies has the key with the prefix PUBLIC instead.
+    """
+    prefix = next((p for p in (SYMMETRIC, asymmetric) if secret.startswith(p)), None)
     if prefix is None:
         raise ValueError(
-            f"starts with neither {SYMMETRIC} (HMAC-SHA256) nor {ASYMMETRIC} (ed25519)"
+            f"starts with neither {SYMMETRIC} (HMAC-SHA256) nor {asymmetric} (ed25519)"
         )
     try:
         raw = b64decode(secret.removeprefix(prefix), validate=True)
@@ -58,6 +69,8 @@ def read_secret(secret: str) -> tuple[str, bytes]:
         raise ValueError(f"is not base64 after {prefix}") from None
     if prefix == SYMMETRIC and not SHORTEST <= len(raw) <= LONGEST:
         raise ValueError(f"has {len(raw)} bytes; {SYMMETRIC} takes {SHORTEST} to {LONGEST}")
+    if prefix == PUBLIC and len(raw) != SEED:
+        raise ValueError(f"has {len(raw)} bytes; {PUBLIC} takes {SEED}")
     if prefix == ASYMMETRIC and len(raw) not in (SEED, PAIR):
         raise ValueError(f"has {len(raw)} bytes; {ASYMMETRIC} takes {SEED}, or {PAIR} as a pair")
     return prefix, raw

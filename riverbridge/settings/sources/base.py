@@ -31,6 +31,13 @@ class SourceSettings(Part):
     positioned: ClassVar[bool] = False
     """Whether its position is stored with the jobs; if not, it needs the inbox."""
 
+    listens: ClassVar[bool] = False
+    """Whether its events come to `/hooks/<source>`."""
+
+    own_ids: ClassVar[bool] = False
+    """Whether an event is known again by the id that the source gives it, whatever it says of
+    itself as a CloudEvent."""
+
     type: str
     kind: Template = Field(
         description="The kind of the jobs; may use the event, as in `{type}`.", examples=["signup"]
@@ -89,6 +96,11 @@ class SourceSettings(Part):
         8 << 20, description="About the most bytes of bodies in one transaction."
     )
     insecure: Boolean = Field(False, description=INSECURE)
+
+    @property
+    def wants_loopback(self) -> str | None:
+        """Why its events may come from this machine only, or None."""
+        return None
 
     @property
     def templates(self) -> Iterable[tuple[str, str]]:
