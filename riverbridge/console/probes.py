@@ -34,6 +34,11 @@ class Health(Protocol):
 
 def application(health: Health) -> Starlette:
     """The four probes as an ASGI application."""
+    return Starlette(routes=probe_routes(health))
+
+
+def probe_routes(health: Health) -> list[Route]:
+    """The four probes. They ask nobody who they are, under whatever name they are reached."""
 
     def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -57,23 +62,23 @@ def application(health: Health) -> Starlette:
     def version(_: Request) -> Response:
         return JSONResponse({"version": health.version})
 
-    return Starlette(
-        routes=[
-            Route("/livez", livez, methods=["GET"]),
-            Route("/readyz", readyz, methods=["GET"]),
-            Route("/metrics", metrics, methods=["GET"]),
-            Route("/version", version, methods=["GET"]),
-        ]
-    )
+    return [
+        Route("/livez", livez, methods=["GET"]),
+        Route("/readyz", readyz, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+        Route("/version", version, methods=["GET"]),
+    ]
 
 
 class Server:
-    """Serves an application in a thread of its own.
+    """Serves an application in a thread of its own. setting: what its port is set by.
 
     Raises ConfigurationError if the address cannot be listened on.
     """
 
-    def __init__(self, app: Starlette, *, host: str, port: int) -> None:
+    def __init__(
+        self, app: Starlette, *, host: str, port: int, setting: str = "RIVERBRIDGE_PROBES__PORT"
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -82,7 +87,7 @@ class Server:
         except OSError as error:
             self._socket.close()
             raise ConfigurationError(
-                f"RIVERBRIDGE_PROBES__PORT: cannot listen on {host}:{port} ({error.strerror}); "
+                f"{setting}: cannot listen on {host}:{port} ({error.strerror}); "
                 "free it or set another port, 0 for any"
             ) from error
         self.port: int = self._socket.getsockname()[1]
@@ -93,8 +98,11 @@ class Server:
                 access_log=False,
                 server_header=False,
                 lifespan="off",
+                # Who asks is seen from the connection; what a header says of it anybody can write.
+                proxy_headers=False,
                 loop="asyncio",
                 timeout_keep_alive=5,
+                timeout_graceful_shutdown=2,  # streams would go on for ever
                 limit_concurrency=64,
             )
         )
@@ -106,7 +114,7 @@ class Server:
             stop.wait()
             self._server.should_exit = True
 
-        threading.Thread(target=end, name="probes-stop", daemon=True).start()
+        threading.Thread(target=end, name="http-stop", daemon=True).start()
         self._server.run(sockets=[self._socket])
 
     def close(self) -> None:

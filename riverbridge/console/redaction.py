@@ -30,6 +30,11 @@ class Rule:
             )
         return cls(kinds.strip() if colon else "*", parts)
 
+    @classmethod
+    def check(cls, text: str) -> None:
+        """Raises ValueError for a text that is no rule."""
+        cls.parse(text)
+
 
 class Redaction:
     """All rules."""

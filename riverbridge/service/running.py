@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.recovery import Lot, Recovery
-from riverbridge.console.probes import Server, application
 from riverbridge.engine.batch import Feed
 from riverbridge.engine.crew import STUCK, Crew, Manning, stalled
 from riverbridge.engine.followed import MOST
@@ -27,6 +26,7 @@ from riverbridge.service.plan import Plan
 from riverbridge.service.process import spare_collector
 from riverbridge.service.receiving import make_receivers
 from riverbridge.service.samples import check_samples
+from riverbridge.service.serving import Front
 from riverbridge.service.wiring import (
     kept,
     make_lots,
@@ -139,18 +139,17 @@ class Bridge:
     def _probing(self) -> Iterator[None]:
         """Answer the probes from here on: a process that waits for its database is alive."""
         self._wired = False
-        probes = self.settings.probes
-        self._probes = Server(application(self), host=probes.host, port=probes.port)
-        self.port = self._probes.port
+        self._front = Front(self.settings, self, with_console=self.settings.http.console)
+        self.port = self._front.port
         self._rest_stop = threading.Event()
         self._rest_threads = Supervisor(self._rest_stop)
-        self._rest_threads.start("probes", self._probes.run)
+        self._front.start(self._rest_threads)
         try:
             yield
         except BaseException:
             self._rest_stop.set()
             self._rest_threads.join(5.0)
-            self._probes.close()
+            self._front.close()
             raise
 
     def _make_crew(self, processes: ProcessTable, crashed: list[str]) -> Crew:
@@ -239,6 +238,8 @@ class Bridge:
             self.client_id,
             self.port,
         )
+        if self._front.console_url is not None:
+            log.info("the console is at %s", self._front.console_url)
 
     def unstick(self) -> None:
         """Cut the connections of what stands still: a server that hangs sends no error."""
@@ -258,6 +259,7 @@ class Bridge:
         self._rest_stop.set()
         _close(self._outlets.values())
         left += self._rest_threads.join(10.0)
+        self._front.close()
         if left := self._crew.end(left):
             log.warning("did not end in time: %s", ", ".join(left))
         log.info("stopped")
