@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from riverbridge.console.database import Database
-from riverbridge.console.frame import Page, Refused, visitor_of
+from riverbridge.console.frame import Refused, visitor_of
 from riverbridge.console.redaction import Redaction
 from riverbridge.console.templating import Templates
 from riverbridge.store.audit import Record, audited
@@ -31,7 +32,7 @@ class Ground:
     databases: by name, the default first. read_only: nothing can be changed, by anybody.
     redaction: which values of args are not shown. clock: now, for what is shown; instants that are
     written are the database's. extra: what pages need of the process they are served by, such as
-    its breakers, by name.
+    its breakers, by name. wake: set once there is an operation to be carried out.
     """
 
     databases: Mapping[str, Database]
@@ -40,7 +41,7 @@ class Ground:
     redaction: Redaction = field(default_factory=Redaction)
     clock: Any = _now
     extra: Mapping[str, Any] = field(default_factory=dict)
-    pages: Sequence[Page] = ()
+    wake: threading.Event = field(default_factory=threading.Event)
 
     def database(self, request: Request) -> Database:
         """The one that the path names, as in /on/NAME/jobs, or the default."""

@@ -53,6 +53,25 @@ class Redaction:
         return args
 
 
+    def hides(self, path: Sequence[str]) -> bool:
+        """Whether a search for a value at this path could tell what is hidden. A part that ends in
+        [] stands for a key and its elements."""
+        parts: list[str] = []
+        for part in path:
+            parts += [part.removesuffix("[]"), "*"] if part.endswith("[]") else [part]
+        return any(
+            len(rule.path) <= len(parts)
+            and all(
+                one in ("*", other) or other == "*"
+                for one, other in zip(rule.path, parts, strict=False)
+            )
+            for rule in self._rules
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+
 def _masked(value: Any, path: tuple[str, ...]) -> Any:
     if not path:
         return MASK

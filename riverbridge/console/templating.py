@@ -21,6 +21,16 @@ import jinja2
 from riverbridge.console.frame import Role
 from riverbridge.model.job import JobState
 
+NAV = (
+    ("/", "Overview"),
+    ("/jobs", "Jobs"),
+    ("/queues", "Queues"),
+    ("/processes", "Processes"),
+    ("/storage", "Storage"),
+    ("/audit", "Audit"),
+)
+"""What is at the top of every page."""
+
 STATIC = files("riverbridge.console").joinpath("static")
 
 
@@ -49,6 +59,8 @@ class Templates:
             "Role": Role,
             "JobState": JobState,
             "static": static,
+            "NAV": NAV,
+            "token": token,
         }
 
     def render(self, name: str, values: Mapping[str, Any]) -> str:
@@ -72,6 +84,15 @@ def query(values: Mapping[str, Any]) -> str:
         if one not in (None, "")
     ]
     return f"?{urlencode(pairs)}" if pairs else ""
+
+
+def token(name: str, value: str) -> str:
+    """One token of a search (`riverbridge.model.job_search`), quoted where it must be."""
+    plain = value.replace("-", "").replace("_", "").replace(".", "")
+    if plain.isalnum():
+        return f"{name}:{value}"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{name}:"{escaped}"'
 
 
 def ago(at: datetime | None, now: datetime) -> str:

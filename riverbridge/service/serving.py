@@ -18,6 +18,7 @@ from riverbridge.console.app import console
 from riverbridge.console.database import Database
 from riverbridge.console.frame import Role
 from riverbridge.console.ground import Ground
+from riverbridge.console.operations import Operator
 from riverbridge.console.probes import Health, Server, probe_routes
 from riverbridge.console.redaction import Redaction, Rule
 from riverbridge.engine.supervisor import Supervisor
@@ -156,6 +157,8 @@ class Front:
         """Serve, each in a thread."""
         for name, server in self._servers.items():
             threads.start(name, server.run)
+        if self._ground is not None:
+            threads.start("operations", Operator(self._ground).run)
 
     def close(self) -> None:
         """Give back addresses and connections."""
@@ -177,6 +180,7 @@ def serve_console(settings: Settings, stop: threading.Event, say: Callable[[str]
     )
     threads = Supervisor(stop)
     threads.start("console", server.run)
+    threads.start("operations", Operator(ground).run)
     say(f"the console is at {_url(http, server.port)}")
     try:
         stop.wait()

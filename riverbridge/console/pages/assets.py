@@ -12,6 +12,7 @@ from riverbridge.console.templating import STATIC
 KINDS = {
     "console.css": "text/css",
     "console.js": "text/javascript",
+    "theme.js": "text/javascript",
     "htmx.min.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
