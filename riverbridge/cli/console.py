@@ -49,7 +49,7 @@ def _hash_password() -> None:
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
-        password = click.get_text_stream("stdin").read().rstrip("\r\n")
+        password = sys.stdin.read().rstrip("\r\n")
     if len(password) < PASSWORD_LEAST:
         raise click.UsageError(f"use {PASSWORD_LEAST} characters or more")
     click.echo(str(PasswordHash.of(password)))

@@ -92,6 +92,6 @@ class _Databases:
                 await harden(answer)(scope, receive, send)
                 return
             database = databases[found[1]]
-            scope = scope | {"root_path": root + found[0]}
+            scope = {**scope, "root_path": root + found[0]}
         state |= {"database": database, "home": root}
-        await self._app(scope | {"state": state}, receive, send)
+        await self._app({**scope, "state": state}, receive, send)

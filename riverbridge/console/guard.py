@@ -85,7 +85,7 @@ class Guard:
         if inspect.iscoroutinefunction(page.endpoint):
             answer: Response = await page.endpoint(request, self._ground)
             return answer
-        return await anyio.to_thread.run_sync(page.endpoint, request, self._ground)  # type: ignore[arg-type,return-value]
+        return await anyio.to_thread.run_sync(page.endpoint, request, self._ground)  # type: ignore[arg-type]
 
     async def _admit(self, page: Page, request: Request) -> None:
         visitor = await anyio.to_thread.run_sync(self._authentication.visitor, request)
@@ -146,8 +146,8 @@ def _meaning(error: Exception) -> tuple[int, str]:
     match error:
         case psycopg.errors.QueryCanceled():
             return 504, (
-                "the database took too long to answer, so the question was cancelled: ask for less, "
-                "as with a state, a kind or a shorter time"
+                "the database took too long to answer, so the question was cancelled: ask for "
+                "less, as with a state, a kind or a shorter time"
             )
         case psycopg.errors.LockNotAvailable():
             return 409, "somebody else has this in work just now: try again"

@@ -72,9 +72,7 @@ class Operator:
     def _step(self, database: Database) -> bool:
         """One batch; whether there may be more to do."""
         try:
-            operation = database.change(
-                operation_claim(runner=self._name, schema=database.schema)
-            )
+            operation = database.change(operation_claim(runner=self._name, schema=database.schema))
         except psycopg.errors.UndefinedTable:
             return False  # a database where only River's own tables are
         except psycopg.Error as error:

@@ -52,7 +52,6 @@ class Redaction:
             args = _masked(args, path)
         return args
 
-
     def hides(self, path: Sequence[str]) -> bool:
         """Whether a search for a value at this path could tell what is hidden. A part that ends in
         [] stands for a key and its elements."""

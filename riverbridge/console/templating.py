@@ -31,6 +31,9 @@ NAV = (
 )
 """What is at the top of every page."""
 
+NONE = "\N{EN DASH}"
+"""What stands where there is nothing."""
+
 STATIC = files("riverbridge.console").joinpath("static")
 
 
@@ -98,7 +101,7 @@ def token(name: str, value: str) -> str:
 def ago(at: datetime | None, now: datetime) -> str:
     """`12 s ago`, `in 3 h`."""
     if at is None:
-        return "–"
+        return NONE
     seconds = (now - at).total_seconds()
     return f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
 
@@ -106,13 +109,17 @@ def ago(at: datetime | None, now: datetime) -> str:
 def duration(seconds: float | None) -> str:
     """At most two units: `840 ms`, `12 s`, `3 m 20 s`, `2 d 4 h`."""
     if seconds is None:
-        return "–"
+        return NONE
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = int(seconds)
-    for unit, below, big, small in (("m", "s", 60, 1), ("h", "m", 3600, 60), ("d", "h", 86400, 3600)):
+    for unit, below, big, small in (
+        ("m", "s", 60, 1),
+        ("h", "m", 3600, 60),
+        ("d", "h", 86400, 3600),
+    ):
         if whole < {"m": 3600, "h": 86400, "d": 10**18}[unit] and whole >= big:
             rest = whole % big // small
             return f"{whole // big} {unit} {rest} {below}" if rest else f"{whole // big} {unit}"
@@ -122,7 +129,7 @@ def duration(seconds: float | None) -> str:
 def instant(at: datetime | None) -> str:
     """In UTC, to the millisecond."""
     if at is None:
-        return "–"
+        return NONE
     at = at.astimezone(UTC)
     return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d}Z"
 

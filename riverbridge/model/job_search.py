@@ -2,9 +2,9 @@
 
     kind:order.* -queue:mail args.customer.id:42 error:"timed out" since:2h some words
 
-A token is `name:value`; a minus before it asks for the others; `"…"` holds spaces. Of several values
-of one name any is good, but of `args`, `metadata` and words all must be there. `*` in a kind or a
-queue is any run of characters.
+A token is `name:value`; a minus before it asks for the others; `"…"` holds spaces. Of several
+values of one name any is good, but of `args`, `metadata`, errors and words all must be there. `*`
+in a kind or a queue is any run of characters.
 """
 
 from __future__ import annotations
@@ -194,11 +194,10 @@ class _Reading:
 
     def search(self) -> JobSearch:
         """All that was taken."""
-        objects = {name: _objects(name, given) for name, given in self._objects.items()}
-        lists = {name: tuple(values) for name, values in self._lists.items()}
-        return JobSearch(
-            **lists, **objects, **self._instants, arg_paths=tuple(self._arg_paths)
-        )
+        found: dict[str, Any] = {name: tuple(values) for name, values in self._lists.items()}
+        found |= {name: _objects(name, given) for name, given in self._objects.items()}
+        found |= self._instants
+        return JobSearch(**found, arg_paths=tuple(self._arg_paths))
 
 
 def _alternatives(name: str, path: tuple[str, ...], value: str, quoted: bool) -> list[Any]:

@@ -82,7 +82,7 @@ def _authentication(http: Http) -> Authentication:
     users = []
     for name, user in http.users.items():
         tokens = [token.get_secret_value() for token in (user.token, user.next_token) if token]
-        password = user.password and PasswordHash.parse(user.password.get_secret_value())
+        password = PasswordHash.parse(user.password.get_secret_value()) if user.password else None
         users.append(User(name, Role[user.role.upper()], password, tokens))
     return Authentication(users, _proxy(http.proxy) if http.proxy.is_given else None)
 

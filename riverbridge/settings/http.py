@@ -119,9 +119,7 @@ class HttpProxy(Part):
     @property
     def is_given(self) -> bool:
         """Whether there is anything of it."""
-        return bool(
-            self.addresses or self.secret or self.viewers or self.operators or self.admins
-        )
+        return bool(self.addresses or self.secret or self.viewers or self.operators or self.admins)
 
 
 class ConsoleDatabase(Part):

@@ -27,7 +27,7 @@ SILENCE = 20.0
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One row. state: open, finished, cancelled, failed. total: what was counted before it began."""
+    """One row. state: open, finished, cancelled, failed. total: counted before it began."""
 
     id: int
     action: str

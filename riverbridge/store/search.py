@@ -1,7 +1,7 @@
 """Searching jobs, a page at a time, for people who wait for the answer.
 
-What an index tells is asked of the index. What only reading tells (words, errors, what is not so) is
-found by looks at a window of jobs each, until there is a page or the time is over: then the page
+What an index tells is asked of the index. What only reading tells (words, errors, what is not so)
+is found by looks at a window of jobs each, until there is a page or the time is over: then the page
 says how far it came, and the next one goes on from there.
 """
 
@@ -177,7 +177,9 @@ def _read_cursor(text: str | None, order: JobOrder) -> tuple[int | None, str | N
         return None, None
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        name, descending, id, moment = msgspec.json.decode(data, type=tuple[str, bool, int, str | None])
+        name, descending, id, moment = msgspec.json.decode(
+            data, type=tuple[str, bool, int, str | None]
+        )
     except (ValueError, msgspec.DecodeError):
         raise InvalidRequest("after: is no place in a list of jobs: begin again") from None
     if (name, descending) != (order.name, order.descending) or (moment is None) != (name == "id"):

@@ -17,7 +17,7 @@ QUEUES_MAX = 1000
 
 
 class Count(msgspec.Struct, frozen=True):
-    """How many. exact: counted, not estimated; at_least: there are more, and nobody knows how many."""
+    """How many. exact: counted, not estimated; at_least: there are more, nobody knows how many."""
 
     jobs: int
     exact: bool = True
@@ -59,11 +59,19 @@ def _summary(
     updated_at: datetime | None,
     *rest: Any,
 ) -> QueueSummary:
-    *counts, oldest = rest
+    available, running, retryable, scheduled, oldest_seconds = rest
     return QueueSummary(
-        name, created_at is not None, paused_at, created_at, updated_at,
-        *(_count(jobs, None) for jobs in counts), oldest,
-    )  # fmt: skip
+        name=name,
+        known=created_at is not None,
+        paused_at=paused_at,
+        created_at=created_at,
+        updated_at=updated_at,
+        available=_count(available, None),
+        running=_count(running, None),
+        retryable=_count(retryable, None),
+        scheduled=_count(scheduled, None),
+        oldest_seconds=oldest_seconds,
+    )
 
 
 def _count(jobs: int, estimate: int | None) -> Count:

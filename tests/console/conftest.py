@@ -6,16 +6,22 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.console import Desk, desk
+from tests.support.console import MADE, Desk, desk
 from tests.support.database import Database
 
 
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Every console of the test gives its connections back."""
+    yield
+    while MADE:
+        MADE.pop().close()
+
+
 @pytest.fixture
-def office(tables: Database) -> Iterator[Desk]:
+def office(tables: Database) -> Desk:
     """The console, with logins."""
-    made = desk(tables)
-    yield made
-    made.close()
+    return desk(tables)
 
 
 @pytest.fixture

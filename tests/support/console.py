@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 
@@ -44,27 +44,28 @@ def basic(name: str, password: str = PASSWORD) -> dict[str, str]:
     return {"Authorization": f"Basic {given}"}
 
 
+MADE: list[Desk] = []
+"""Those that the fixture `closed` closes at the end of a test."""
+
+
 @dataclass
 class Desk:
     """A console, its database, and somebody who asks it: an administrator unless it is said."""
 
-    database: Database
+    database: Database | None
     ground: Ground
     app: Starlette
     role: Role | None = Role.ADMIN
-    clients: list[TestClient] = field(default_factory=list)
 
     def client(self, **headers: str) -> TestClient:
         """Somebody with cookies of their own; redirects are not followed."""
-        client = TestClient(
+        return TestClient(
             self.app,
             base_url=SITE,
             headers=headers or bearer(self.role),
             follow_redirects=False,
             raise_server_exceptions=True,
         )
-        self.clients.append(client)
-        return client
 
     def get(self, path: str, **query: Any) -> Any:
         """The answer to a question."""
@@ -79,6 +80,7 @@ class Desk:
 
     def row(self, id: int) -> Any:
         """The job's row, as JSON has it; None if there is none."""
+        assert self.database is not None  # this test has one
         with self.database.connect() as connection:
             found = connection.execute(
                 "SELECT to_json(job)::text FROM river_job AS job WHERE id = %s", [id]
@@ -87,6 +89,7 @@ class Desk:
 
     def audit(self) -> list[tuple[Any, ...]]:
         """Who did what to what, in order."""
+        assert self.database is not None  # this test has one
         with self.database.connect() as connection:
             return connection.execute(
                 "SELECT who, action, subject FROM riverbridge_audit ORDER BY id"
@@ -97,7 +100,7 @@ class Desk:
 
 
 def desk(
-    database: Database,
+    database: Database | None,
     *,
     login: bool = True,
     pages: Sequence[Page] = PAGES,
@@ -106,10 +109,11 @@ def desk(
     others: Mapping[str, Database] | None = None,
     **ground: Any,
 ) -> Desk:
-    """A console; `ground` is what else its ground is told."""
+    """A console; without a database for pages that need none. ground: what else its is told."""
 
-    def shown(name: str, of: Database) -> Shown:
-        return Shown(name, connector(of.dsn), label=f"the {name} one", colour="red")
+    def shown(name: str, of: Database | None) -> Shown:
+        dsn = "host=/nowhere" if of is None else of.dsn
+        return Shown(name, connector(dsn), label=f"the {name} one", colour="red")
 
     databases = {"main": shown("main", database)}
     databases |= {name: shown(name, other) for name, other in (others or {}).items()}
@@ -121,7 +125,8 @@ def desk(
         prefix=prefix,
         pages=pages,
     )
-    return Desk(database, made, app, Role.ADMIN if login else None)
+    MADE.append(Desk(database, made, app, Role.ADMIN if login else None))
+    return MADE[-1]
 
 
 def insert(connection: psycopg.Connection[Any], **columns: Any) -> int:

@@ -27,7 +27,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who logs in. password: for basic. tokens: hashes, any of which is good, for bearer."""
+    """Somebody who logs in. password: for basic. tokens: hashes for bearer, each of them good."""
 
     name: str
     role: Role

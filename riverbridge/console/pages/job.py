@@ -119,11 +119,11 @@ def _moments(job: Job) -> Iterator[Moment]:
     if job.attempted_at is not None:
         points.append((job.attempted_at, f"attempt {job.attempt} began", ""))
     if job.finalized_at is not None:
-        tone = {"completed": "good", "discarded": "bad"}.get(job.state, "warn")
+        tone = {"completed": "good", "discarded": "bad"}.get(str(job.state), "warn")
         points.append((job.finalized_at, str(job.state), tone))
     elif job.state in (JobState.SCHEDULED, JobState.RETRYABLE, JobState.AVAILABLE):
-        points.append((job.scheduled_at, "due", "warn" if job.state == "retryable" else ""))
-    before = None
+        points.append((job.scheduled_at, "due", ""))
+    before: datetime | None = None
     for at, what, tone in sorted(points, key=lambda point: point[0]):
         known = at not in (FIRST, LAST)
         gap = (at - before).total_seconds() if before is not None and known else None

@@ -26,5 +26,5 @@ CROSS JOIN LATERAL (
         SELECT FROM /* schema */river_job AS job
         WHERE job.state = each.state
         LIMIT %(limit)s::bigint + 1
-    ) AS some
+    ) AS counted_rows
 ) AS counted

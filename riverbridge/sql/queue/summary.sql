@@ -51,6 +51,6 @@ CROSS JOIN LATERAL (
         FROM /* schema */river_job AS job
         WHERE job.state = wanted.name AND job.queue = names.queue
         LIMIT %(limit)s::bigint + 1
-    ) AS some
+    ) AS counted_rows
 ) AS counts
 ORDER BY names.queue
