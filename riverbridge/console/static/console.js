@@ -163,10 +163,11 @@
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
-    const typing = event.target.closest("input:not([type=checkbox]), textarea, select");
-    if (event.key === "Escape" && typing) typing.blur();
+    const at = event.target instanceof Element ? event.target : document.body;
+    const typing = at.closest("input:not([type=checkbox]), textarea, select");
+    if (event.key === "Escape" && typing) at.blur();
     if (typing || !Object.hasOwn(keys, event.key)) return;
-    if (event.key === "Enter" && event.target.closest("a, button, summary")) return;
+    if (event.key === "Enter" && at.closest("a, button, summary")) return;
     event.preventDefault();
     keys[event.key]();
   });
