@@ -245,9 +245,9 @@ def _merged(name: str, one: Any, other: Any) -> Any:
 
 
 def _instant(name: str, value: str, now: datetime) -> datetime:
-    if found := _AGE.fullmatch(value):
-        return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
     try:
+        if found := _AGE.fullmatch(value):
+            return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
         at = datetime.fromisoformat(value)
         return at if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):

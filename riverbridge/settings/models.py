@@ -327,7 +327,8 @@ class Settings(BaseSettings):
         for path, leaf, value in shape.leaves(self):
             found = sorted({o for p, o in self._origins.items() if p[: len(path)] == path})
             origin = " and ".join(found) or shape.DEFAULT
-            shown = None if value is None and not leaf.keeps else leaf.show(value)
+            unset = value == () or (value is None and not leaf.keeps)
+            shown = None if unset else leaf.show(value)
             lines.append(Described(shape.variable(path), shown, origin, origin == shape.DEFAULT))
         return lines
 

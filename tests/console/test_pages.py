@@ -125,7 +125,7 @@ def test_args_are_found_by_their_index(tables: Database, look: psycopg.Connectio
         " jsonb_build_object('customer', jsonb_build_object('id', n))"
         " FROM generate_series(1, 20000) AS n"
     )
-    look.execute("ANALYZE river_job")
+    look.execute("VACUUM ANALYZE river_job")  # which also ends what waits to be indexed
     search = JobSearch(args=('{"customer":{"id":7}}', '{"customer":{"id":"7"}}'))
     values = search.parameters() | {
         "sorted_by": "id", "descending": True, "loosely": False, "words_in_args": True,
@@ -179,7 +179,8 @@ def test_acting_on_what_is_selected(office: Desk, look: psycopg.Connection[Any])
         ("discarded", "available"), ("available", "cancelled"), ("cancelled", None),
     ]  # fmt: skip
     text = Markup(office.get("/audit", subject=f"job {waiting}").text).text
-    assert ("delete" in text, "retry" in text.partition("Did To")[2]) == (True, False)
+    assert f"delete job {waiting}" in text
+    assert f"job {failed}" not in text
 
 
 @pytest.mark.parametrize("ids", [[], ["x"], ["-1"], ["1"] * 1001, ["9" * 25]])
@@ -222,8 +223,8 @@ def test_an_operation_is_done_to_all_that_match(
     office: Desk, look: psycopg.Connection[Any]
 ) -> None:
     look.execute(
-        "INSERT INTO river_job (kind, queue, max_attempts, state, finalized_at, attempt)"
-        " SELECT CASE n % 2 WHEN 0 THEN 'k' ELSE 'other' END, 'q', 5, 'discarded', now(), 5"
+        "INSERT INTO river_job (args, kind, queue, max_attempts, state, finalized_at, attempt)"
+        " SELECT '{}', CASE n % 2 WHEN 0 THEN 'k' ELSE 'other' END, 'q', 5, 'discarded', now(), 5"
         " FROM generate_series(1, 1000) AS n"
     )
     text = Markup(office.get("/operations/new", state="discarded", q="kind:k").text).text

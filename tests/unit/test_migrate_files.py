@@ -18,6 +18,8 @@ IDS = [f"{migration.line}-{migration.version}" for migration in ALL]
 # What the files create, so that an unknown name below is a typing error and not a new object.
 RELATIONS = {
     "river_migration",
+    "riverbridge_audit",
+    "riverbridge_operation",
     "river_migration_old",
     "river_job",
     "river_job_state",
@@ -34,6 +36,8 @@ RELATIONS = {
     "riverbridge_quarantine",
     "riverbridge_replay",
     "riverbridge_process",
+    "riverbridge_audit",
+    "riverbridge_operation",
     "riverbridge_receipt",
     "riverbridge_route",
     "riverbridge_slot",
