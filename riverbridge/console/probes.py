@@ -84,6 +84,8 @@ class Server:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
+            # From now on, so that who is told the address can ask, and nobody else can have it.
+            self._socket.listen(128)
         except OSError as error:
             self._socket.close()
             raise ConfigurationError(

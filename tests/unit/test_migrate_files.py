@@ -18,8 +18,6 @@ IDS = [f"{migration.line}-{migration.version}" for migration in ALL]
 # What the files create, so that an unknown name below is a typing error and not a new object.
 RELATIONS = {
     "river_migration",
-    "riverbridge_audit",
-    "riverbridge_operation",
     "river_migration_old",
     "river_job",
     "river_job_state",
