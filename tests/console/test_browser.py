@@ -29,7 +29,8 @@ def site(tables: Database) -> Iterator[str]:
     )
     serving.start()
     try:
-        yield eventually(lambda: said and said[0].rpartition(" ")[2].rstrip("/"))
+        eventually(lambda: said)
+        yield said[0].rpartition(" ")[2].rstrip("/")
     finally:
         stop.set()
         serving.join()
