@@ -126,8 +126,8 @@ def tables(module_database: Database) -> Database:
         connection.execute(
             "TRUNCATE river_job, river_queue, river_leader, riverbridge_process, riverbridge_route,"
             " riverbridge_periodic_job, riverbridge_receipt, riverbridge_replay, riverbridge_slot,"
-            " riverbridge_position, riverbridge_inbox, riverbridge_quarantine, riverbridge_pause"
-            " RESTART IDENTITY"
+            " riverbridge_position, riverbridge_inbox, riverbridge_quarantine, riverbridge_pause,"
+            " riverbridge_audit, riverbridge_operation RESTART IDENTITY"
         )
     return module_database
 

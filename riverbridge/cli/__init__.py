@@ -19,6 +19,7 @@ _COMMANDS = {
     "sinks": ("riverbridge.cli.pauses", "Look at sinks, pause them and let them go on."),
     "replay": ("riverbridge.cli.replay", "Deliver finished jobs once more."),
     "quarantine": ("riverbridge.cli.quarantine", "Look at events that could not become jobs."),
+    "console": ("riverbridge.cli.console", "Serve the console alone."),
     "config": ("riverbridge.cli.config", "Print the settings in force, and all that is wrong."),
     "bench": ("riverbridge.cli.bench", "Measure the bridge on this machine."),
 }

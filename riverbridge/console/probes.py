@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 import prometheus_client
@@ -18,12 +18,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from riverbridge.errors import ConfigurationError
 
 SHUTDOWN = 5
-"""Seconds that requests may take to be answered while the server ends."""
+"""Seconds that requests may take to be answered at the end; streams would go on for ever."""
 
 
 class Health(Protocol):
@@ -40,8 +40,13 @@ class Health(Protocol):
         ...
 
 
-def application(health: Health, more: Sequence[BaseRoute] = ()) -> Starlette:
-    """The four probes as an ASGI application, and what else is served at the same address."""
+def application(health: Health) -> Starlette:
+    """The four probes as an ASGI application."""
+    return Starlette(routes=probe_routes(health))
+
+
+def probe_routes(health: Health) -> list[Route]:
+    """The four probes. They ask nobody who they are, under whatever name they are reached."""
 
     def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -68,17 +73,12 @@ def application(health: Health, more: Sequence[BaseRoute] = ()) -> Starlette:
     def version(_: Request) -> Response:
         return JSONResponse({"version": health.version})
 
-    app = Starlette(
-        routes=[
-            Route("/livez", livez, methods=["GET"]),
-            Route("/readyz", readyz, methods=["GET"]),
-            Route("/metrics", metrics, methods=["GET"]),
-            Route("/version", version, methods=["GET"]),
-            *more,
-        ]
-    )
-    app.router.redirect_slashes = False
-    return app
+    return [
+        Route("/livez", livez, methods=["GET"]),
+        Route("/readyz", readyz, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+        Route("/version", version, methods=["GET"]),
+    ]
 
 
 class Server:
@@ -102,6 +102,8 @@ class Server:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
+            # From now on, so that who is told the address can ask, and nobody else can have it.
+            self._socket.listen(128)
         except OSError as error:
             self._socket.close()
             raise ConfigurationError(
@@ -116,6 +118,8 @@ class Server:
                 access_log=False,
                 server_header=False,
                 lifespan="off",
+                # Who asks is seen from the connection; what a header says of it anybody can write.
+                proxy_headers=False,
                 loop="asyncio",
                 timeout_keep_alive=5,
                 timeout_graceful_shutdown=SHUTDOWN,
@@ -132,7 +136,7 @@ class Server:
             stop.wait()
             self._server.should_exit = True
 
-        threading.Thread(target=end, name="probes-stop", daemon=True).start()
+        threading.Thread(target=end, name="http-stop", daemon=True).start()
         self._server.run(sockets=[self._socket])
 
     def close(self) -> None:

@@ -22,7 +22,13 @@ import riverbridge
 from riverbridge.demo.report import QUEUE, Report
 from riverbridge.embedded.broker import Broker
 from riverbridge.embedded.postgres import Postgres
-from riverbridge.embedded.process import ChildProcess, plain_environment
+from riverbridge.embedded.process import (
+    LOOPBACK,
+    ChildProcess,
+    free_port,
+    plain_environment,
+    port_answers,
+)
 from riverbridge.embedded.sqs import REGION, SqsServer
 from riverbridge.errors import ServerFailed
 from riverbridge.sql import statement
@@ -31,6 +37,8 @@ from riverbridge.store.migrate import Migrator
 
 TOPIC = "orders"
 PARTITIONS = 3
+CONSOLE_PORT = 8080
+"""Unless something else listens there."""
 
 
 class Interrupted(Exception):
@@ -55,6 +63,7 @@ class Scene:
         self._read_to = 0
         self._bridges = 0
         self.report = Report()
+        self._console_port = free_port() if port_answers(CONSOLE_PORT) else CONSOLE_PORT
         self.directory = Path(tempfile.mkdtemp(prefix="riverbridge-demo-"))
 
     def __enter__(self) -> Self:
@@ -98,6 +107,7 @@ class Scene:
             ]
             self._await(starts, stopped, say)
         self._start_reader()
+        say(f"Console on http://{LOOPBACK}:{self._console_port}/ while the bridge runs")
 
     @staticmethod
     def _await(
@@ -162,6 +172,9 @@ class Scene:
             "RIVERBRIDGE_ROUTES__ORDERS__RETRY": "fixed",
             "RIVERBRIDGE_ROUTES__ORDERS__RETRY_DELAY": "1",
             "RIVERBRIDGE_PROBES__PORT": "0",
+            "RIVERBRIDGE_HTTP__PORT": str(self._console_port),
+            "RIVERBRIDGE_HTTP__LABEL": "demo",
+            "RIVERBRIDGE_HTTP__COLOUR": "teal",
             "RIVERBRIDGE_GRACE": "5",
             "RIVERBRIDGE_LOG__FORMAT": "text",
         }

@@ -6,6 +6,7 @@ wiring (settings → sinks, routes, feeds) → running (threads) ; dry_run shows
 from riverbridge.service.dry_run import dry_run
 from riverbridge.service.retrying import Retrying
 from riverbridge.service.running import Bridge, run
+from riverbridge.service.serving import serve_console
 from riverbridge.service.wiring import read_settings
 
-__all__ = ["Bridge", "Retrying", "dry_run", "read_settings", "run"]
+__all__ = ["Bridge", "Retrying", "dry_run", "read_settings", "run", "serve_console"]

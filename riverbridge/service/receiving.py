@@ -8,7 +8,9 @@ from functools import partial
 
 from riverbridge.bridge.intake import Intake, Receiver
 from riverbridge.bridge.mapping import Mapper, Plan
+from riverbridge.console.hooks import Door, Pace
 from riverbridge.settings import Settings, SourceSettings
+from riverbridge.settings.sources import WebhookSource
 from riverbridge.sources.base import Bounds, Source
 from riverbridge.store.database import Connect
 
@@ -56,3 +58,18 @@ def make_intake(name: str, source: SourceSettings) -> Intake:
         remember=timedelta(seconds=remember) if remember else None,
         pause_above=source.pause_above,
     )
+
+
+def make_doors(settings: Settings) -> dict[str, Door]:
+    """The doors of all webhook sources, by name."""
+    return {
+        name: Door(
+            name,
+            source.verifier(),
+            source.open(name),
+            json=source.decode == "json",
+            pace=Pace(source.rate),
+        )
+        for name, source in settings.sources.items()
+        if isinstance(source, WebhookSource)
+    }

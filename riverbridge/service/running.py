@@ -23,11 +23,11 @@ from riverbridge.engine.identity import VERSION, client_id, crashed_before, proc
 from riverbridge.engine.lane import Limits
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
-from riverbridge.service.listening import make_doors, make_servers
 from riverbridge.service.plan import Plan
 from riverbridge.service.process import spare_collector
-from riverbridge.service.receiving import make_receivers
+from riverbridge.service.receiving import make_doors, make_receivers
 from riverbridge.service.samples import check_samples
+from riverbridge.service.serving import Front
 from riverbridge.service.wiring import (
     Opened,
     kept,
@@ -149,21 +149,20 @@ class Bridge:
     def _probing(self) -> Iterator[None]:
         """Answer the probes from here on: a process that waits for its database is alive."""
         self._wired = False
-        self._servers = make_servers(self.settings, self, self._doors)
-        self.ports = {name: server.port for name, server in self._servers.items()}
+        self._front = Front(
+            self.settings, self, with_console=self.settings.http.console, doors=self._doors
+        )
+        self.ports = self._front.ports
         self.port = self.ports["probes"]
         self._rest_stop = threading.Event()
         self._rest_threads = Supervisor(self._rest_stop)
-        different = {server: name for name, server in reversed(self._servers.items())}
-        for server, name in different.items():
-            self._rest_threads.start(name, server.run)
+        self._front.start(self._rest_threads)
         try:
             yield
         except BaseException:
             self._rest_stop.set()
             self._rest_threads.join(5.0)
-            for server in different:
-                server.close()
+            self._front.close()
             raise
 
     def _make_crew(self, processes: ProcessTable, crashed: list[str]) -> Crew:
@@ -250,8 +249,14 @@ class Bridge:
             VERSION,
             ", ".join([*queues, *(f"source {name}" for name in self._receivers)]),
             self.client_id,
-            ", ".join(f"{name} on port {port}" for name, port in self.ports.items()),
+            ", ".join(
+                f"{name} on port {self.ports[name]}"
+                for name in ("probes", "hooks")
+                if name in self.ports
+            ),
         )
+        if self._front.console_url is not None:
+            log.info("the console is at %s", self._front.console_url)
 
     def unstick(self) -> None:
         """Cut the connections of what stands still: a server that hangs sends no error."""
@@ -271,6 +276,7 @@ class Bridge:
         self._rest_stop.set()
         _close(self._outlets.values())
         left += self._rest_threads.join(10.0)
+        self._front.close()
         if left := self._crew.end(left):
             log.warning("did not end in time: %s", ", ".join(left))
         log.info("stopped")

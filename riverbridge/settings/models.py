@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from riverbridge.settings import checks, shape
+from riverbridge.settings.http import Http
 from riverbridge.settings.parts import (
     DAY,
     HOUR,
@@ -72,15 +73,6 @@ class Log(Part):
     level: Annotated[
         Literal["debug", "info", "warning", "error"], Choice("debug", "info", "warning", "error")
     ] = Field("info", description="The least severe level that is logged.")
-
-
-class Http(Part):
-    """Where the console and its API listen."""
-
-    host: Host = Field(
-        "127.0.0.1", description="Address of the console and API; loopback only, as yet."
-    )
-    port: Port = Field(8080, description="Port of the console and API; 0 takes a free one.")
 
 
 class Probes(Part):
@@ -359,9 +351,14 @@ class Settings(BaseSettings):
         for path, leaf, value in shape.leaves(self):
             found = sorted({o for p, o in self._origins.items() if p[: len(path)] == path})
             origin = " and ".join(found) or shape.DEFAULT
-            shown = None if value is None and not leaf.keeps else leaf.show(value)
+            unset = value == () or (value is None and not leaf.keeps)
+            shown = None if unset else leaf.show(value)
             lines.append(Described(shape.variable(path), shown, origin, origin == shape.DEFAULT))
         return lines
+
+    def is_given(self, *path: str) -> bool:
+        """Whether the user set this, and not a default."""
+        return self._origins.get(path, shape.DEFAULT) != shape.DEFAULT
 
     def remember(
         self, origins: dict[shape.Path, str], ignored: tuple[str, ...], warnings: tuple[str, ...]

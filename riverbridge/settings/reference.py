@@ -7,7 +7,7 @@ from typing import get_args
 
 from pydantic_core import PydanticUndefined
 
-from riverbridge.settings import models, shape
+from riverbridge.settings import http, models, shape
 from riverbridge.settings.parts import Part
 from riverbridge.settings.sinks.kinds import OURS
 from riverbridge.settings.sinks.large import Large, OwnLarge
@@ -59,7 +59,20 @@ _SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[Part], ...]], ...] = (
         (models.Retention,),
     ),
     ("Logging", "", ("log",), (models.Log,)),
-    ("Console and API", "", ("http",), (models.Http,)),
+    ("Console and API", "[The console](console.md).", ("http",), (http.Http,)),
+    (
+        "Users of the console",
+        "Without users and proxy there is no login, and the console listens on loopback only.",
+        ("http", "users", "<NAME>"),
+        (http.User,),
+    ),
+    ("Proxy before the console", "", ("http", "proxy"), (http.HttpProxy,)),
+    (
+        "Further databases in the console",
+        "",
+        ("http", "databases", "<NAME>"),
+        (http.ConsoleDatabase,),
+    ),
     ("Probes", "", ("probes",), (models.Probes,)),
     ("Webhooks that come in", "", ("hooks",), (models.Hooks,)),
     *((kind.title, "", ("sinks", "<NAME>"), (kind,)) for kind in OURS),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from riverbridge.model import globs
 from riverbridge.settings import checks
 from riverbridge.settings.checked import Checked, found_in, parsed, sink_path
+from riverbridge.settings.http_rules import HTTP_RULES
 from riverbridge.settings.models import Settings
 from riverbridge.settings.reading import Problem
 from riverbridge.settings.route_rules import ROUTE_RULES
@@ -53,12 +54,6 @@ def _times(checked: Checked) -> Iterator[Problem]:
 
 def _listening(checked: Checked) -> Iterator[Problem]:
     s = checked.settings
-    if not checks.is_loopback(s.http.host):
-        yield Problem(
-            ("http", "host"),
-            "is not loopback, and the console has no authentication yet; use 127.0.0.1 "
-            f"(probes may listen anywhere: {variable(('probes', 'host'))})",
-        )
     hosts = {s.http.host, s.probes.host}
     if s.http.port and s.http.port == s.probes.port and len(hosts) == 2 and hosts & checks.WIDE:
         yield Problem(
@@ -164,6 +159,7 @@ def _used_templates(checked: Checked) -> Iterator[Problem]:
 _RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
     _times,
     _listening,
+    *HTTP_RULES,
     *ROUTE_RULES,
     _sinks,
     _loops,

@@ -79,14 +79,14 @@ def read_job(text: str) -> Job:
         row.kind,
         row.queue,
         row.priority,
-        _value(row.args),
-        _value(row.metadata),
+        value_of(row.args),
+        value_of(row.metadata),
         row.tags,
-        _instant(row.created_at),
-        _instant(row.scheduled_at),
-        _instant(row.attempted_at) if row.attempted_at else None,
+        instant_of(row.created_at),
+        instant_of(row.scheduled_at),
+        instant_of(row.attempted_at) if row.attempted_at else None,
         row.attempted_by,
-        _instant(row.finalized_at) if row.finalized_at else None,
+        instant_of(row.finalized_at) if row.finalized_at else None,
         None if row.errors is None else [_attempt_error(error) for error in row.errors],
         None if row.unique_key is None else _bytes(row.unique_key),
         None if row.unique_states is None else list(_states(row.unique_states)),
@@ -98,14 +98,15 @@ def read_queue(text: str) -> Queue:
     row = _queue.decode(text)
     return Queue(
         name=row.name,
-        created_at=_instant(row.created_at),
-        metadata=_value(row.metadata),
-        paused_at=_instant(row.paused_at) if row.paused_at else None,
-        updated_at=_instant(row.updated_at),
+        created_at=instant_of(row.created_at),
+        metadata=value_of(row.metadata),
+        paused_at=instant_of(row.paused_at) if row.paused_at else None,
+        updated_at=instant_of(row.updated_at),
     )
 
 
-def _value(raw: msgspec.Raw) -> Any:
+def value_of(raw: msgspec.Raw) -> Any:
+    """A column of JSON: its text where it is nested too deeply for Python."""
     try:
         return _json.decode(raw)
     except msgspec.ValidationError:  # a number that only arbitrary precision can hold
@@ -139,7 +140,8 @@ def _integer(digits: str) -> int | float:
         return float(digits)
 
 
-def _instant(text: str) -> datetime:
+def instant_of(text: str) -> datetime:
+    """An instant as JSON has it; the first or the last moment where Python has none."""
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):

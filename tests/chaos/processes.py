@@ -85,6 +85,7 @@ class Process:
             "RIVERBRIDGE_SOURCE_NAME": "chaos",
             "RIVERBRIDGE_HTTP__PORT": "0",
             "RIVERBRIDGE_PROBES__PORT": "0",
+            "RIVERBRIDGE_HTTP__CONSOLE": "false",
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

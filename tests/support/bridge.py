@@ -162,8 +162,11 @@ class BridgeProcess:
 def environment(database: Database, env: Mapping[str, str]) -> dict[str, str]:
     """What `riverbridge run` reads, from settings without their prefix."""
     prefixed = {f"RIVERBRIDGE_{name}": value for name, value in env.items()}
-    return {"DATABASE_URL": database.dsn, "RIVERBRIDGE_PROBES__PORT": "0"} | prefixed
+    return {"DATABASE_URL": database.dsn, "RIVERBRIDGE_PROBES__PORT": "0", **NO_CONSOLE} | prefixed
 
+
+NO_CONSOLE = {"RIVERBRIDGE_HTTP__CONSOLE": "false"}
+"""Its port is one for all of a machine, unless it is set."""
 
 _ROOT = Path(__file__).parents[2]
 

@@ -44,6 +44,21 @@ class Browser:
         script = {"script": "return document.body.innerText", "args": []}
         return str(_call("POST", f"{self._session}/execute/sync", script))
 
+    def title(self) -> str:
+        """The title of the page."""
+        return str(_call("GET", f"{self._session}/title"))
+
+    def press(self, *keys: str) -> None:
+        """Press each of these, a text key by key, as the protocol spells keys."""
+        moves = [
+            {"type": kind, "value": key}
+            for text in keys
+            for key in text
+            for kind in ("keyDown", "keyUp")
+        ]
+        board = {"type": "key", "id": "keyboard", "actions": moves}
+        _call("POST", f"{self._session}/actions", {"actions": [board]})
+
     def logged(self) -> list[Any]:
         """What the page's scripts complained of since the last look."""
         answer = _call("POST", f"{self._session}/se/log", {"type": "browser"})

@@ -35,6 +35,8 @@ RELATIONS = {
     "riverbridge_replay",
     "riverbridge_pause",
     "riverbridge_process",
+    "riverbridge_audit",
+    "riverbridge_operation",
     "riverbridge_receipt",
     "riverbridge_route",
     "riverbridge_slot",

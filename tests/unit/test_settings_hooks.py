@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from riverbridge.service.listening import make_doors
+from riverbridge.service.receiving import make_doors
 from riverbridge.settings.sources import WebhookSource
 from riverbridge.sources.webhook_verify import Hmac
 from tests.support.signed import WHSEC

@@ -45,7 +45,7 @@ COMBINATIONS: list[tuple[dict[str, str], str, str]] = [
         "RIVERBRIDGE_DEADLINE",
         "0.5 s is shorter than the hold of 1 s (RIVERBRIDGE_HOLD)",
     ),
-    ({"RIVERBRIDGE_HTTP__HOST": "0.0.0.0"}, "RIVERBRIDGE_HTTP__HOST", "no authentication yet"),
+    ({"RIVERBRIDGE_HTTP__HOST": "0.0.0.0"}, "RIVERBRIDGE_HTTP__HOST", "ask for a login"),
     ({"RIVERBRIDGE_HTTP__HOST": "db.internal"}, "RIVERBRIDGE_HTTP__HOST", "is not loopback"),
     (
         {"RIVERBRIDGE_PROBES__HOST": "0.0.0.0"},

@@ -38,6 +38,11 @@ env:
     value: {{ .Values.probes.host | quote }}
   - name: RIVERBRIDGE_PROBES__PORT
     value: {{ .Values.probes.port | quote }}
+  {{- if not (hasKey .Values.env "RIVERBRIDGE_HTTP__CONSOLE") }}
+  # Its port is often the application's own, with which a sidecar shares its loopback.
+  - name: RIVERBRIDGE_HTTP__CONSOLE
+    value: "false"
+  {{- end }}
   {{- range $name, $value := .Values.env }}
   - name: {{ $name }}
     value: {{ $value | quote }}

@@ -74,7 +74,8 @@ class Run:
         return time.monotonic()
 
     def bridge(self) -> ChildProcess:
-        settings = {"RIVERBRIDGE_LOG__LEVEL": "info", "RIVERBRIDGE_PROBES__PORT": "0"}
+        settings = {"RIVERBRIDGE_LOG__LEVEL": "info", "RIVERBRIDGE_PROBES__PORT": "0",
+                    "RIVERBRIDGE_HTTP__CONSOLE": "false"}  # fmt: skip
         for name in (*HEALTHY, THIRD):
             settings[f"RIVERBRIDGE_SINKS__{name.upper()}__TYPE"] = "kafka"
             settings[f"RIVERBRIDGE_SINKS__{name.upper()}__BOOTSTRAP_SERVERS"] = "127.0.0.1:9"

@@ -1,0 +1,32 @@
+"""All pages of the console, in the order in which their paths are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from riverbridge.console.frame import Page
+from riverbridge.console.pages import (
+    assets,
+    audit,
+    clone,
+    job,
+    jobs,
+    operations,
+    overview,
+    processes,
+    queues,
+    storage,
+)
+
+PAGES: Sequence[Page] = (
+    *assets.PAGES,
+    *overview.PAGES,
+    *jobs.PAGES,
+    *job.PAGES,
+    *clone.PAGES,
+    *queues.PAGES,
+    *operations.PAGES,
+    *processes.PAGES,
+    *storage.PAGES,
+    *audit.PAGES,
+)

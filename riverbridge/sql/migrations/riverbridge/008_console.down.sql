@@ -1,0 +1,2 @@
+DROP TABLE /* schema */riverbridge_operation;
+DROP TABLE /* schema */riverbridge_audit;

@@ -1,0 +1,3 @@
+SELECT to_json(operation)::text
+FROM /* schema */riverbridge_operation AS operation
+WHERE id = %(id)s::bigint
