@@ -56,7 +56,8 @@ class Watcher:
     async def next(self, timeout: float) -> tuple[list[int], int]:
         """The ids that came since the last call, and how many were passed over before them.
 
-        Waits for the first for `timeout` seconds; nothing then.
+        Waits for the first for `timeout` seconds; nothing then. The first call of all returns once
+        jobs are looked for, so that none is missed that comes after it.
         """
         with suppress(TimeoutError):
             await asyncio.wait_for(self._told.wait(), timeout)
@@ -87,6 +88,8 @@ class Arrivals:
         self._lock = threading.Lock()
         self._watchers: set[Watcher] = set()
         self._looking = False
+        self._ready = False
+        """It is known which jobs were there before: those that come from now on are told."""
 
     @contextmanager
     def watched(self, loop: asyncio.AbstractEventLoop) -> Iterator[Watcher | None]:
@@ -98,6 +101,8 @@ class Arrivals:
             else:
                 free = True
                 self._watchers.add(watcher)
+                if self._ready:
+                    watcher.tell([])
                 if not self._looking:
                     self._looking = True
                     threading.Thread(target=self._run, name="arrivals", daemon=True).start()
@@ -111,7 +116,7 @@ class Arrivals:
         """Whether anybody watches; if not, the thread ends, and this is where that is decided."""
         with self._lock:
             if not self._watchers:
-                self._looking = False
+                self._looking = self._ready = False
             return self._looking
 
     def _run(self) -> None:
@@ -120,6 +125,7 @@ class Arrivals:
             try:
                 with self._connect() as connection:
                     look = _Look(connection, self._schema, newest)
+                    self._begin()
                     while self._wanted():
                         self._tell(look.wait())
                         newest = look.newest
@@ -129,6 +135,12 @@ class Arrivals:
             except Exception:
                 log.exception("looking for new jobs failed")
                 self._rest()
+
+    def _begin(self) -> None:
+        with self._lock:
+            self._ready = True
+            for watcher in self._watchers:
+                watcher.tell([])
 
     def _rest(self) -> None:
         end = time.monotonic() + PATIENCE

@@ -61,9 +61,9 @@ async def _events(
     search: JobSearch,
 ) -> AsyncIterator[bytes]:
     try:
+        ids, skipped = await watcher.next(QUIET)
         yield b"retry: 1000\n: watching\n\n"
         while True:
-            ids, skipped = await watcher.next(QUIET)
             if skipped:
                 yield b"event: skipped\ndata: %d\n\n" % skipped
             if not ids:
@@ -72,6 +72,7 @@ async def _events(
                 some = ids[start : start + PAGE_MAX]
                 for line in await anyio.to_thread.run_sync(_found, request, ground, search, some):
                     yield b"id: %d\nevent: job\ndata: %s\n\n" % (line.id, msgspec.json.encode(line))
+            ids, skipped = await watcher.next(QUIET)
     finally:
         watching.__exit__(None, None, None)
 
