@@ -71,6 +71,10 @@ class Database:
             limit_lock_waits(connection, LOCK_WAIT)
             return carry_out(exchange, lambda query: send(connection, query))
 
+    def open(self) -> Connection:
+        """A connection of the caller's own, beside those of requests."""
+        return self._connect()
+
     def close(self) -> None:
         """Close what is idle; what is in use is closed when it is given back."""
         self._closed = True

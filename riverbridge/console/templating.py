@@ -25,6 +25,7 @@ NAV = (
     ("/", "Overview"),
     ("/jobs", "Jobs"),
     ("/queues", "Queues"),
+    ("/tail", "Live tail"),
     ("/processes", "Processes"),
     ("/storage", "Storage"),
     ("/audit", "Audit"),

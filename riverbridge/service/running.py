@@ -47,6 +47,7 @@ from riverbridge.store.queues import QueueTable
 from riverbridge.store.schema_check import check_schema
 from riverbridge.upkeep.cleaner import Cleaner
 from riverbridge.upkeep.duty import Duty
+from riverbridge.upkeep.historian import Historian
 from riverbridge.upkeep.inbox_cleaner import InboxCleaner
 from riverbridge.upkeep.leader import Leader
 from riverbridge.upkeep.receipt_cleaner import ReceiptCleaner
@@ -207,7 +208,12 @@ class Bridge:
             discarded=kept(keep.discarded),
             schema=schema,
         )
-        duties: list[Duty] = [Scheduler(schema=schema), cleaner, InboxCleaner(schema=schema)]
+        duties: list[Duty] = [
+            Scheduler(schema=schema),
+            cleaner,
+            InboxCleaner(schema=schema),
+            Historian(schema=schema),
+        ]
         if (receipts := kept(keep.receipts)) is not None:
             duties.append(ReceiptCleaner(keep=receipts, schema=schema))
         return Leader(self._connect, client_id=self.client_id, schema=schema, duties=duties)

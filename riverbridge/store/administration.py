@@ -62,6 +62,17 @@ def job_get(id: int, *, schema: str | None) -> Exchange[Job]:
     return _job(id, Query("job/get", {"id": _id(id)}, schema))
 
 
+def job_row(id: int, *, schema: str | None) -> Exchange[str]:
+    """As `job_get`, with the row as Postgres spells it, `to_json(row)::text`."""
+    query = Query("job/get", {"id": _id(id)}, schema)
+
+    def exchange() -> Exchange[str]:
+        (text,) = _only((yield query), id)
+        return str(text)
+
+    return exchange()
+
+
 def job_list(
     *,
     order_by: OrderBy = "id",
@@ -77,6 +88,32 @@ def job_list(
     `time`, the instant that goes with the first of `states`; ties go by id. limit: 1 to 10000.
     after: the last page's `last_cursor`, with the same order and filters. Raises InvalidRequest.
     """
+    page = job_rows(
+        order_by=order_by,
+        descending=descending,
+        limit=limit,
+        after=after,
+        schema=schema,
+        **filters,
+    )
+
+    def exchange() -> Exchange[JobListResult]:
+        rows, last_cursor = yield from page
+        return JobListResult([read_job(text) for text in rows], last_cursor)
+
+    return exchange()
+
+
+def job_rows(
+    *,
+    order_by: OrderBy = "id",
+    descending: bool = False,
+    limit: int = LIMIT,
+    after: str | None = None,
+    schema: str | None,
+    **filters: Unpack[JobFilter],
+) -> Exchange[tuple[list[str], str | None]]:
+    """As `job_list`, with each row as Postgres spells it, `to_json(row)::text`."""
     check("limit", limit_problem(limit))
     parameters = filter_parameters(**filters)
     order = job_order(order_by, descending=bool(descending), states=parameters["states"])
@@ -85,9 +122,9 @@ def job_list(
     parameters |= {"sorted_by": order.name, "descending": order.descending, "limit": limit}
     query = Query("job/list", parameters | order.after(after), schema)
 
-    def exchange() -> Exchange[JobListResult]:
-        jobs = [read_job(text) for (text,) in (yield query)]
-        return JobListResult(jobs, order.cursor(jobs[-1]) if jobs else None)
+    def exchange() -> Exchange[tuple[list[str], str | None]]:
+        rows = [text for (text,) in (yield query)]
+        return rows, order.cursor(read_job(rows[-1])) if rows else None
 
     return exchange()
 
@@ -275,6 +312,11 @@ def queue_pause(name: str, *, schema: str | None) -> Exchange[None]:
 def queue_resume(name: str, *, schema: str | None) -> Exchange[None]:
     """Let the workers of a queue, or of all for `*`, take jobs again. Raises QueueNotFound."""
     return _switched(name, "resume", Query("queue/resume", {"name": _name(name)}, schema))
+
+
+def queue_touch(name: str, *, schema: str | None) -> Exchange[Queue]:
+    """Say that the queue was changed, though nothing was, as River does. Raises QueueNotFound."""
+    return _queue(name, Query("queue/touch", {"name": _name(name)}, schema))
 
 
 def queue_update(name: str, *, metadata: Mapping[str, Any], schema: str | None) -> Exchange[Queue]:

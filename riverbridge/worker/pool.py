@@ -31,6 +31,7 @@ from riverbridge.store.dsn import parse_dsn
 from riverbridge.store.schema_check import check_schema
 from riverbridge.upkeep.cleaner import Cleaner
 from riverbridge.upkeep.duty import Duty
+from riverbridge.upkeep.historian import Historian
 from riverbridge.upkeep.leader import Leader
 from riverbridge.upkeep.periodic import PeriodicJobs
 from riverbridge.upkeep.queue_cleaner import QueueCleaner
@@ -310,7 +311,7 @@ class WorkerPool:
             schema=schema,
         )
         duties: list[Duty] = [Scheduler(schema=schema), cleaner, QueueCleaner(schema=schema)]
-        duties.append(self._rescuer(runtime))
+        duties += [self._rescuer(runtime), Historian(schema=schema)]
         if self.options.reindex:
             reindexer = Reindexer(connect, schedule=self.options.reindex_schedule, schema=schema)
             duties.append(reindexer)

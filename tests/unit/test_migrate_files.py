@@ -28,6 +28,8 @@ RELATIONS = {
     "river_client",
     "river_client_queue",
     "river_notification",
+    "riverbridge_history",
+    "riverbridge_history_mark",
     "riverbridge_inbox",
     "riverbridge_periodic_job",
     "riverbridge_position",

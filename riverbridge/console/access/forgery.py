@@ -6,7 +6,8 @@ has, or with none where none are asked for. So a host that is not the console's 
 
 - what the browser says of where it comes from: the same origin (`Sec-Fetch-Site`, `Origin`);
 - on pages, the token that is both in the form and in a cookie of this host alone;
-- on the API, what a plain form cannot send: JSON.
+- on the API, from who says nothing of that, what a plain form cannot send: JSON. (River UI's front
+  end sends its JSON as plain text; its browser says that it comes from here.)
 
 A bearer token is sent by programs on purpose and never by a browser by itself: it needs none of it.
 """
@@ -103,7 +104,7 @@ def problem(request: Request, page: Page, visitor: Visitor, form: Form | None) -
     if origin is not None and urlsplit(origin).netloc.lower() != request.headers["host"].lower():
         return "the request comes from another origin"
     if page.is_api:
-        return _api_problem(request)
+        return None if site or origin else _api_problem(request)
     sent = request.headers.get(HEADER) or ("" if form is None else form.get(FIELD))
     kept = request.cookies.get(_cookie(request), "")
     if not _TOKEN.fullmatch(kept) or not hmac.compare_digest(sent.encode(), kept.encode()):

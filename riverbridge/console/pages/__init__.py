@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from riverbridge.console.api import bridge, river
+from riverbridge.console.api import tail as tail_api
 from riverbridge.console.frame import Page
 from riverbridge.console.pages import (
     assets,
@@ -16,6 +18,7 @@ from riverbridge.console.pages import (
     processes,
     queues,
     storage,
+    tail,
 )
 
 PAGES: Sequence[Page] = (
@@ -29,4 +32,8 @@ PAGES: Sequence[Page] = (
     *processes.PAGES,
     *storage.PAGES,
     *audit.PAGES,
+    *tail.PAGES,
+    *river.PAGES,
+    *tail_api.PAGES,
+    *bridge.PAGES,
 )

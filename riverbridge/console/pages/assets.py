@@ -11,6 +11,8 @@ from riverbridge.console.templating import STATIC
 
 KINDS = {
     "console.css": "text/css",
+    "charts.css": "text/css",
+    "tail.js": "text/javascript",
     "console.js": "text/javascript",
     "theme.js": "text/javascript",
     "htmx.min.js": "text/javascript",

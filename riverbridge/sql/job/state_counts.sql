@@ -25,6 +25,8 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT FROM /* schema */river_job AS job
         WHERE job.state = each.state
+        -- In the order of the index: a state that few have is not looked for in all of them.
+        ORDER BY job.queue, job.priority, job.scheduled_at, job.id
         LIMIT %(limit)s::bigint + 1
     ) AS counted_rows
 ) AS counted

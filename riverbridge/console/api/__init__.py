@@ -1,0 +1,1 @@
+"""What programs ask the console: River UI's own API, and ours."""

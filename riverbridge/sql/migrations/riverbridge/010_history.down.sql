@@ -1,0 +1,3 @@
+DROP TABLE /* schema */riverbridge_history_mark;
+
+DROP TABLE /* schema */riverbridge_history;
