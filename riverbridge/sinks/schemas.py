@@ -16,7 +16,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, json_format, messag
 
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.outcome import Misconfigured, Outcome, Permanent, Unreachable
-from riverbridge.sinks.aws_errors import said
+from riverbridge.model.text import said
 from riverbridge.sinks.base import Message
 
 SchemaType = Literal["avro", "json", "protobuf"]
