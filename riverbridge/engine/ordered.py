@@ -101,6 +101,7 @@ class Ordered:
     def _begin(self) -> None:
         """What is known when nothing has been read."""
         self._lines = Lines(self._hold_back_for, self._clock)
+        self._deal.serve(self._share, self._lines)
         self._missing = Missing()
         self._cursor = 0
         self._unread: list[int] = []
@@ -327,7 +328,8 @@ class Ordered:
                 self._unread = sorted({*self._unread[self._at :], *later})
                 self._at = 0
             found = found[: len(found) - len(later)]
-        found = [id_ for id_ in found if not self._lines.knows(id_)]
+        # Those of other shares too: else a backlog of theirs would be read again and again.
+        found = [id_ for id_ in found if not self._deal.knows(id_)]
         for some in self._chunks(found):
             self._fetch(connection, some)
         self._since_lately, self._swept = since, began
