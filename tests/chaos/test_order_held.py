@@ -160,7 +160,7 @@ def test_a_key_that_is_held_back_delays_no_other(scene: Scene, tmp_path: Path) -
 
     def delivered_enough() -> bool:
         others, of_key = scene.connection.execute(done).fetchone() or (0, 0)
-        return others == len(committed) and of_key >= 1000
+        return bool(others == len(committed) and of_key >= 1000)
 
     eventually(delivered_enough, 60, every=0.5)
 
