@@ -17,6 +17,10 @@ KEYS = 100
 PARTITIONS = 3
 
 
+def completed(scene: Scene) -> int:
+    return scene.states().get("completed", 0)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_order_is_kept_while_kafka_is_stopped_and_killed(
@@ -39,9 +43,10 @@ def test_order_is_kept_while_kafka_is_stopped_and_killed(
         for part, end in ((0.2, real_kafka.stop), (0.6, real_kafka.kill)):
             reached(part)
             end()
-            delivered.append(scene.states().get("completed", 0))
+            delivered.append(completed(scene))
             real_kafka.start()
-    scene.until({"completed": inserters.total}, 60)
+            eventually(lambda: completed(scene) > delivered[-1], 60)
+    scene.until({"completed": inserters.total}, 90)
     assert bridge.running
     assert 0 < delivered[0] < delivered[1] < JOBS
 

@@ -24,10 +24,10 @@ from tests.chaos.processes import ROOT, Scene
 from tests.support.wait import eventually
 
 SECONDS = float(os.environ.get("RIVERBRIDGE_TEST_ORDER_SECONDS", "60"))
-RATE = 2000.0
+RATE = float(os.environ.get("RIVERBRIDGE_TEST_ORDER_RATE", "2000"))
 BEHIND = 100_000
 WARM_UP = 5.0
-PILING_UP = 40.0
+PILING_UP = 60.0
 """Seconds at most until all of `BEHIND` are inserted and read."""
 
 INSERT = """
