@@ -61,6 +61,9 @@ _MARKERS = {
 
 _TESTS = Path(__file__).parent
 
+COLLECTED = pytest.StashKey[frozenset[str]]()
+"""The ids of all tests found, without `tests/`, whichever of them are run."""
+
 
 def pytest_report_header() -> list[str]:
     return header.lines()
@@ -78,7 +81,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.stash[COLLECTED] = frozenset(item.nodeid.removeprefix("tests/") for item in items)
     for item in items:
         for marker in {_MARKERS.get(name) for name in getattr(item, "fixturenames", ())}:
             if marker is not None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from riverbridge.bridge.template import DOCUMENTS, PART, is_path, json_field
+from riverbridge.bridge.template import DOCUMENTS, is_path, json_field, split
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 
@@ -60,11 +60,11 @@ class Body:
                 literals.append("")
                 trial, place = trial + "null", alone.end()
             elif string := _STRING.match(text, place):
-                parts, inner = _within(string[1])
+                parts, names = split(string[1], f"the string {string[1][:80]!r}")
                 literals[-1] += '"' + parts[0]
                 literals += parts[1:]
                 literals[-1] += '"'
-                fields += inner
+                fields += [_text(name.strip(), _value(name)) for name in names]
                 trial, place = f'{trial}"{"x".join(parts)}"', string.end()
             else:
                 literals[-1] += text[place]
@@ -96,26 +96,6 @@ def _value(name: str) -> Value:
         return lambda job, _: read(job)
     known = ", ".join([*_COLUMNS, *(f"{document}.<path>" for document in DOCUMENTS)])
     raise TemplateError(f"the body asks for {{{name}}}, which no job has; known are {known}")
-
-
-def _within(string: str) -> tuple[list[str], list[Value]]:
-    """The literals and fields of a string, as in other templates: `{{` and `}}` are braces."""
-    literals, fields, end = [""], list[Value](), 0
-    for match in PART.finditer(string):
-        literals[-1] += string[end : match.start()]
-        end = match.end()
-        found = match.group()
-        if found in ("{{", "}}"):
-            literals[-1] += found[0]
-        elif match.group(1) is None:
-            raise TemplateError(
-                f"the string {string[:80]!r} has a single {found!r}; write {found * 2} for a brace"
-            )
-        else:
-            fields.append(_text(match.group(1).strip(), _value(match.group(1))))
-            literals.append("")
-    literals[-1] += string[end:]
-    return literals, fields
 
 
 def _text(name: str, value: Value) -> Value:

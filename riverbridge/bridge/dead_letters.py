@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from riverbridge.bridge.branch import Branch
+from riverbridge.bridge.envelope import bare
 from riverbridge.bridge.fan_out import parking_time
 from riverbridge.bridge.memory import note_parked, recall
 from riverbridge.bridge.outlet import Outlet
@@ -138,8 +139,7 @@ class DeadLetters:
             message = by.envelope.render(job)
         except Exception:
             # It may be just this why the job is discarded.
-            id_ = f"{self._source}:{job.id}"
-            message = Message(id_, job.args.encode(), headers=(("event-id", id_),))
+            message = bare(self._source, job)
         said = [
             ("riverbridge-error", header_text(outcome.error)),
             ("riverbridge-error-class", type(outcome).__name__.lower()),

@@ -83,10 +83,7 @@ class Envelope:
 
     def render(self, job: ClaimedJob) -> Message:
         """The message for `job`; raises TemplateError where a template has no value for it."""
-        id_ = f"{self._source}:{job.id}"
-        if '"event_id"' in job.metadata and (given := _given_id(job)):
-            # The inserter's own, equal on every attempt as ours is.
-            id_ = _header(given, "metadata.event_id")
+        id_ = event_id(self._source, job)
         if self._kind == "cloudevents":
             headers: tuple[tuple[str, str], ...] = (
                 ("ce_id", id_),
@@ -174,6 +171,24 @@ class Envelope:
             header = ("ce_time", job.created_at.isoformat()[:-6] + "Z")
             self._time = (job.created, header)
         return header
+
+
+def event_id(source: str, job: ClaimedJob) -> str:
+    """The id of the job's event, the same on every attempt: the inserter's own, which is `event_id`
+    of the metadata, else one of ours. Raises TemplateError for one that no header can carry.
+    """
+    if '"event_id"' in job.metadata and (given := _given_id(job)):
+        return _header(given, "metadata.event_id")
+    return f"{source}:{job.id}"
+
+
+def bare(source: str, job: ClaimedJob) -> Message:
+    """The args alone, with the event's id: what is left of a job that cannot be rendered."""
+    try:
+        id_ = event_id(source, job)
+    except TemplateError:
+        id_ = f"{source}:{job.id}"
+    return Message(id_, job.args.encode(), headers=(("event-id", id_),))
 
 
 def expired(job: ClaimedJob) -> Cancelled | None:

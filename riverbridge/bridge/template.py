@@ -49,7 +49,7 @@ _COLUMNS: dict[str, Reader] = {
 }
 DOCUMENTS = ("args", "metadata")
 """The columns that hold JSON."""
-PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _STEP = re.compile(r"[\w\-:@/ ]+\Z")
 _NULL = msgspec.Raw(b"null")
 _string = msgspec.json.Decoder(str)
@@ -126,29 +126,14 @@ class Template:
         may ask for; by default what a job has.
         """
         known = JOB if known is None else known
-        literals = [""]
+        (first, *others), parts = split(text, repr(text))
         fields: list[tuple[str, Reader]] = []
-        end = 0
-        for match in PART.finditer(text):
-            literals[-1] += text[end : match.start()]
-            end = match.end()
-            found = match.group()
-            if found in ("{{", "}}"):
-                literals[-1] += found[0]
-            elif match.group(1) is None:
-                raise TemplateError(
-                    f"{text!r} has a single {found!r} at character {match.start() + 1}; "
-                    f"write {found * 2} for a brace"
-                )
-            else:
-                name, bar, other = match.group(1).partition("|")
-                name, read = _field(text, name, known)
-                if escape is not None:
-                    read = _escaped(read, escape)
-                fields.append((name, _or(read, other) if bar else read))
-                literals.append("")
-        literals[-1] += text[end:]
-        first, *others = literals
+        for part in parts:
+            name, bar, other = part.partition("|")
+            name, read = _field(text, name, known)
+            if escape is not None:
+                read = _escaped(read, escape)
+            fields.append((name, _or(read, other) if bar else read))
         pairs = zip(fields, others, strict=True)
         return cls(text, first, [(*one, after) for one, after in pairs])
 
@@ -168,6 +153,30 @@ class Template:
 
     def __repr__(self) -> str:
         return f"Template({self.text!r})"
+
+
+def split(text: str, shown: str) -> tuple[list[str], list[str]]:
+    """The literals of `text`, and what stands in braces between them; `{{` and `}}` are braces.
+
+    shown: what an error calls the text. Raises TemplateError for a single brace.
+    """
+    literals, names, end = [""], list[str](), 0
+    for match in _PART.finditer(text):
+        literals[-1] += text[end : match.start()]
+        end = match.end()
+        found = match.group()
+        if found in ("{{", "}}"):
+            literals[-1] += found[0]
+        elif match.group(1) is None:
+            raise TemplateError(
+                f"{shown} has a single {found!r} at character {match.start() + 1}; "
+                f"write {found * 2} for a brace"
+            )
+        else:
+            names.append(match.group(1))
+            literals.append("")
+    literals[-1] += text[end:]
+    return literals, names
 
 
 def _escaped(read: Reader, escape: Callable[[str], str]) -> Reader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from zlib import crc32
 
-from riverbridge.engine.lines import Key
+from riverbridge.engine.lines import Key, Lines
 from riverbridge.errors import TemplateError
 from riverbridge.model.job import ClaimedJob
 
@@ -30,6 +30,16 @@ class Deal:
         self._key_of = key_of
         self._notes: list[dict[int, Key]] = [{} for _ in range(SHARES)]
         """By share: the keys of rows that another has read, or None where they are not its own."""
+
+        self._lines: list[Lines | None] = [None] * SHARES
+
+    def serve(self, share: int, lines: Lines) -> None:
+        """From now on the jobs of `share` wait in these lines."""
+        self._lines[share] = lines
+
+    def knows(self, id_: int) -> bool:
+        """Whether a job is waiting, of whichever share it is."""
+        return any(lines is not None and lines.knows(id_) for lines in self._lines)
 
     def key(self, share: int, job: ClaimedJob) -> Key | None:
         """The job's key; None if it is of another share. A job without a key is in a line of its

@@ -59,8 +59,12 @@ SWEEP = 0.25
 FULL = 60.0
 """Seconds between sweeps over all that is available, whenever it became so: the safety net."""
 
-SHARE = 30
-"""A sweep rests for so many times as long as it took."""
+SHARE = 200
+"""A sweep over all that waits is followed by so many times its own length without one. Those in
+between look only at what was due lately, which costs next to nothing."""
+
+LATELY = 15.0
+"""Seconds: River's leader makes due jobs available within five, if there is one."""
 
 DEEPEST = 100
 """Most jobs of one key in a batch."""
@@ -97,6 +101,7 @@ class Ordered:
     def _begin(self) -> None:
         """What is known when nothing has been read."""
         self._lines = Lines(self._hold_back_for, self._clock)
+        self._deal.serve(self._share, self._lines)
         self._missing = Missing()
         self._cursor = 0
         self._unread: list[int] = []
@@ -107,7 +112,10 @@ class Ordered:
         self._waves: Waves | None = None
         self._since = 0
         self._unsure: frozenset[str] | None = None
+        self._since_lately = 0
+        """The same for the sweeps over what was due lately."""
         self._polled = self._asked = self._swept = self._swept_all = -float("inf")
+        self._sweep_rests_until = -float("inf")
         self._poll_rest = 0.0
         self._soon = False
         """Whether a job that is kept will be due in a moment."""
@@ -221,6 +229,7 @@ class Ordered:
         self._begin()
         self._unsure = self._table.writers(connection)
         self._cursor, self._since = self._table.horizon(connection)
+        self._since_lately = self._since
         for some in self._chunks(self._table.held(connection)):
             for job in self._table.rows(connection, some, every=True):
                 if (key := self._deal.key(self._share, job)) is not None:
@@ -303,14 +312,15 @@ class Ordered:
     def _sweep(self, connection: Connection) -> None:
         """Find what became available behind the cursor."""
         began = self._clock()
-        if self._unsure is None and began < self._swept:
+        if self._unsure is None and began < self._swept + SWEEP:
             return
         _, since = self._table.horizon(connection)
-        full = began - self._swept_all >= FULL
-        if full:
-            self._swept_all = began
-        sought = 0 if full else self._since
-        found = self._table.sweep(connection, cursor=self._cursor, since=sought)
+        lately, sought = None, self._since
+        if began - self._swept_all >= FULL:
+            self._swept_all, sought = began, 0
+        elif self._unsure is None and began < self._sweep_rests_until:
+            lately, sought = LATELY + began - self._swept, self._since_lately
+        found = self._table.sweep(connection, cursor=self._cursor, since=sought, lately=lately)
         if self._unread:
             # What is not read yet is read in its turn, or an older one of its key is overtaken.
             later = found[bisect_right(found, self._read_to) :]
@@ -318,14 +328,16 @@ class Ordered:
                 self._unread = sorted({*self._unread[self._at :], *later})
                 self._at = 0
             found = found[: len(found) - len(later)]
-        found = [id_ for id_ in found if not self._lines.knows(id_)]
+        # Those of other shares too: else a backlog of theirs would be read again and again.
+        found = [id_ for id_ in found if not self._deal.knows(id_)]
         for some in self._chunks(found):
             self._fetch(connection, some)
-        self._since = since
+        self._since_lately, self._swept = since, began
+        if lately is None:
+            ended = self._clock()
+            self._since, self._sweep_rests_until = since, ended + SHARE * (ended - began)
         if self._unsure is not None and not self._unsure:
             self._unsure = None
-        ended = self._clock()
-        self._swept = ended + max(SWEEP, SHARE * (ended - began))
 
     def _lock(
         self, connection: Connection, ids: Sequence[int], byte_budget: int

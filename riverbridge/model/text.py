@@ -8,6 +8,9 @@ LIMIT = 4096
 TRACE_LIMIT = 16 * 1024
 """Bytes of a stack in a row."""
 
+SAID_LIMIT = 300
+"""Characters kept of what a server says of an error."""
+
 _CUT = " … (cut)"
 
 
@@ -29,3 +32,11 @@ def fitting(text: str, limit: int) -> str:
         room = limit - len(_CUT.encode())
         return encoded[:room].decode("utf-8", "ignore") + _CUT
     return encoded.decode()
+
+
+def said(text: str | None) -> str:
+    """What a server or a library says, cut to its first line and `SAID_LIMIT`: the rest may repeat
+    what was sent. AWS's signature errors go on with the canonical request.
+    """
+    first = (text or "").strip().partition("\n")[0]
+    return first if len(first) <= SAID_LIMIT else first[:SAID_LIMIT] + "…"

@@ -11,9 +11,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from riverbridge.model.outcome import Delivered, Misconfigured, Outcome, Retry, Unreachable
-
-HELD = Retry("an earlier message of its group failed")
+from riverbridge.model.outcome import Delivered, Outcome
+from riverbridge.sinks.base import behind
 
 
 class Entry(msgspec.Struct):
@@ -145,8 +144,3 @@ class Grouped:
         self._waiting.clear()
         self._ready.clear()
         return rest
-
-
-def behind(failed: Outcome) -> Outcome:
-    """What becomes of a message whose group's earlier message ended as `failed`."""
-    return failed if isinstance(failed, Unreachable | Misconfigured) else HELD

@@ -13,9 +13,7 @@ from http.client import FORBIDDEN, NOT_FOUND, REQUEST_ENTITY_TOO_LARGE, UNAUTHOR
 import msgspec
 
 from riverbridge.model.outcome import Misconfigured, Outcome, Permanent, Retry
-
-MAX_ERROR = 300
-"""Characters kept of a text AWS sends. Its signature errors go on with the canonical request."""
+from riverbridge.model.text import said
 
 
 class Verdict(Enum):
@@ -134,12 +132,6 @@ def bare(code: str) -> str:
     """The code without namespace, prefix and suffix."""
     code = code.rpartition("#")[2].partition(";")[0].strip()
     return code.removeprefix("AWS.SimpleQueueService.").removesuffix("Exception")
-
-
-def said(text: str | None) -> str:
-    """A sender's text, cut to its first line; the rest may repeat what was signed."""
-    first = (text or "").strip().partition("\n")[0]
-    return first if len(first) <= MAX_ERROR else first[:MAX_ERROR] + "…"
 
 
 def refusal(body: bytes, query_error: str | None) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from riverbridge.errors import ConfigurationError
-from riverbridge.sinks.kept_connection import Lost, NotSent, Refused, readable, reason
+from riverbridge.sinks.kept_connection import Lost, NotSent, Refused, no_tls, readable, reason
 
 CONNECT_TIMEOUT = 3.0
 MAX_IDLE = 15.0
@@ -105,12 +105,10 @@ class Connection:
             self._http.timeout = min(left, CONNECT_TIMEOUT)
             try:
                 self._connect()
-            except ssl.SSLCertVerificationError as error:
-                self._http.close()
-                why = error.verify_message
-                raise Refused(f"the certificate is not trusted: {why}") from error
             except (OSError, UnicodeError) as error:
                 self._http.close()
+                if why := no_tls(error):
+                    raise Refused(why) from error
                 raise NotSent(reason(error)) from error
             left = max(deadline - time.monotonic(), 0.001)
         self._http.sock.settimeout(left)

@@ -17,10 +17,11 @@ from riverbridge.model.outcome import (
     Unreachable,
 )
 from riverbridge.sinks.aws_api import Api, NotRead
-from riverbridge.sinks.aws_batch import Entry, behind
+from riverbridge.sinks.aws_batch import Entry
 from riverbridge.sinks.aws_errors import Verdict, verdict
 from riverbridge.sinks.aws_http import Answer, Connection
 from riverbridge.sinks.aws_signer import NoCredentials, Signer
+from riverbridge.sinks.base import behind
 from riverbridge.sinks.kept_connection import Lost, NotSent, Refused
 
 FIRST_PAUSE = 0.05

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from riverbridge.model.evidence import Evidence
-from riverbridge.model.outcome import Misconfigured, Outcome, Unreachable
+from riverbridge.model.outcome import Misconfigured, Outcome, Retry, Unreachable
 
 HEADER_COUNT = 64
 HEADER_BYTES = 16 * 1024
@@ -73,6 +73,14 @@ def is_json(body: bytes) -> bool:
     except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError):
         return False
     return True
+
+
+HELD = Retry("an earlier message of its group failed")
+
+
+def behind(failed: Outcome) -> Outcome:
+    """What becomes of a message whose key's earlier message ended as `failed` in the same call."""
+    return failed if isinstance(failed, Unreachable | Misconfigured) else HELD
 
 
 class Entry(NamedTuple):

@@ -30,7 +30,8 @@ from riverbridge.model.outcome import (
     Snoozed,
     Unreachable,
 )
-from riverbridge.sinks.aws_errors import Verdict, bare, said, verdict
+from riverbridge.model.text import said
+from riverbridge.sinks.aws_errors import Verdict, bare, verdict
 
 AT_ONCE = 8
 """Uploads under way at once."""

@@ -33,6 +33,10 @@ _CLOSED = (
 _UNVERIFIED = "certificate verify failed"
 _AUTHORITIES = "ssl.ca.location"
 _VERIFY = "or its certificate has expired or is not for the host name in this address"
+_TLS = "SSL routines::"
+_CUT_OFF = "unexpected eof"
+"""What OpenSSL says of a connection that merely ended."""
+_TOO_OLD = ("alert protocol version", "unsupported protocol")
 _FAILED = 0.2
 """Seconds for which further answers are waited for after the first that is a failure."""
 _LINGER = 1.0
@@ -84,8 +88,10 @@ class Health:
         code = error.code()
         text = _AFTER.sub("", scrub(f"{error.name()}: {error.str()}", self._secrets))
         # Told as _SSL, or as _TRANSPORT where a write meets it before the handshake does.
-        unverified = _UNVERIFIED in text
-        if unverified:
+        no_tls = _UNVERIFIED in text or (_TLS in text and _CUT_OFF not in text)
+        if any(words in text for words in _TOO_OLD):
+            text = f"{text}: the broker speaks no TLS of version 1.2 or later"
+        if _UNVERIFIED in text:
             if _AUTHORITIES not in text:
                 text = f"{text}: verify that {_AUTHORITIES} is correctly configured"
             text = f"{text}, {_VERIFY}"
@@ -98,7 +104,7 @@ class Health:
             self.last_error = self.last_error or f"{text} {_CLOSED}"
         else:
             self.last_error = text
-            refused = unverified or classify(code) is Meaning.MISCONFIGURED
+            refused = no_tls or classify(code) is Meaning.MISCONFIGURED
             self.set_fault(text if refused else None)
 
     def set_fault(self, text: str | None) -> None:
@@ -152,11 +158,16 @@ class Client:
         self,
         properties: Mapping[str, Value],
         secrets: tuple[str, ...],
-        token_source: Callable[[str], tuple[str, float]] | None = None,
+        token_source: Callable[[str], tuple[str, float]] | None,
+        statistics: Callable[[str], None],
     ) -> None:
         # The producer holds the health, never the client: no cycle keeps its sockets open.
         self.health = health = Health(secrets)
-        config: dict[str, object] = {**properties, "error_cb": health.error}
+        config: dict[str, object] = {
+            **properties,
+            "error_cb": health.error,
+            "stats_cb": statistics,
+        }
         if token_source is not None:
             config["oauth_cb"] = _reporting(token_source, health, secrets)
         self.producer = Producer(config, logger=library_log)

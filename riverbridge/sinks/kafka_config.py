@@ -33,6 +33,8 @@ _DEFAULTS: Mapping[str, Value] = {
     "reconnect.backoff.max.ms": 500,
     "socket.connection.setup.timeout.ms": 4000,
     "socket.keepalive.enable": True,
+    # What the producer knows of its topics' partitions, every so often.
+    "statistics.interval.ms": 10_000,
 }
 
 _TRANSACTIONAL: Mapping[str, Value] = {

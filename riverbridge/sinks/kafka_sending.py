@@ -35,6 +35,7 @@ from riverbridge.sinks.kafka_message import (
     too_large,
     topic_problem,
 )
+from riverbridge.sinks.kafka_partitions import Partitions
 
 CLOSE = 2.0
 """Seconds that closing may take."""
@@ -100,6 +101,7 @@ class KafkaSending(Generic[K]):
         self._token_source = None if msk_iam_region is None else msk_token_source(msk_iam_region)
         self._delivery_timeout = delivery_timeout
         self._max_bytes = int(self._properties.get("message.max.bytes", MESSAGE_MAX_BYTES))
+        self._partitions = Partitions()
         self._topics: set[str] = set()
         self._asked: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -125,7 +127,7 @@ class KafkaSending(Generic[K]):
 
     def _made(self, properties: Mapping[str, Value]) -> Client:
         """A new producer."""
-        return Client(properties, self._secrets, self._token_source)
+        return Client(properties, self._secrets, self._token_source, self._partitions.watch())
 
     def text_of(self, error: KafkaError) -> str:
         """An error in words, without secrets."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import ssl
 from typing import Protocol
 
 
@@ -27,6 +28,23 @@ def readable(connection: _HasFileno) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+_TOO_OLD = {"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION"}
+
+
+def no_tls(error: Exception) -> str | None:
+    """Why there is no TLS with the server, if that takes somebody to mend; None for a connection
+    that merely failed or ended."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if not isinstance(error, ssl.SSLError) or isinstance(
+        error, ssl.SSLEOFError | ssl.SSLZeroReturnError
+    ):
+        return None
+    if error.reason in _TOO_OLD:
+        return f"it speaks no TLS of version 1.2 or later ({error.reason})"
+    return f"no TLS with it: {error.reason}"
 
 
 def reason(error: BaseException) -> str:

@@ -7,8 +7,7 @@ from typing import cast
 
 from riverbridge.model.evidence import Evidence
 from riverbridge.model.outcome import Misconfigured, Outcome, Permanent, Unreachable
-from riverbridge.sinks.aws_batch import behind
-from riverbridge.sinks.base import Entry, LedgerSink, Message, Sink
+from riverbridge.sinks.base import Entry, LedgerSink, Message, Sink, behind
 
 Pack = Callable[[Sequence[Message], float], Sequence[Message | Outcome]]
 """Makes messages anew, before a time.monotonic; an outcome for each that it cannot. All have a

@@ -25,7 +25,10 @@ SOONEST = 0.001
 IDLE_LIMIT = 5.0
 """Seconds after which the server ends a transaction whose client has fallen silent."""
 
-_TLS = ("certificate verify failed", "does not support SSL", "does not match host name")
+_TLS = (
+    *("certificate verify failed", "does not support SSL", "does not match host name"),
+    *("protocol version", "unsupported protocol"),  # the server knows no TLS that is new enough
+)
 _SETUP = ("28", "3D", "3F", "42", "25006")
 """SQLSTATEs of rights, tables and names, and of a standby: nothing that one job is to blame for."""
 _ABSENT = ("08", "53", "57")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -13,10 +14,11 @@ from confluent_kafka.schema_registry.json_schema import JSONSerializer
 from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.message import DecodeError
 
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.outcome import Misconfigured, Outcome, Permanent, Unreachable
-from riverbridge.sinks.aws_errors import said
+from riverbridge.model.text import said
 from riverbridge.sinks.base import Message
 
 SchemaType = Literal["avro", "json", "protobuf"]
@@ -28,6 +30,10 @@ FRAME = 5
 """Bytes before the body: a zero and the schema's id (Confluent's wire format)."""
 CONTENT_TYPES = {"avro": "application/avro", "protobuf": "application/protobuf"}
 """What becomes of the content type `application/json`."""
+
+
+class _AsText(Exception):
+    """The registry does not know `format=serialized`, and gives Protobuf's own language."""
 
 
 class Schemas:
@@ -106,6 +112,11 @@ class Schemas:
             body = self._serialize(document, context)
         except SchemaRegistryError as error:
             return self._refused(error, message)
+        except _AsText:
+            return Misconfigured(
+                f"the schema registry gives {self._subject_of(message.destination)} as text: it "
+                "does not know format=serialized, so register the serialized descriptor"
+            )
         except Exception as error:
             if any(kind.__name__ == "TransportError" for kind in type(error).__mro__):
                 return Unreachable(f"the schema registry does not answer: {said_of(error)}")
@@ -174,8 +185,11 @@ class Schemas:
             subject, version = reference.subject or "", reference.version or 1
             used = self._registry.get_version(subject, version, fmt="serialized")
             self._add(pool, reference.name or "", used.schema)
-        text = b64decode(schema.schema_str or "")
-        file: Any = descriptor_pb2.FileDescriptorProto.FromString(text)
+        try:
+            text = b64decode(schema.schema_str or "", validate=True)
+            file: Any = descriptor_pb2.FileDescriptorProto.FromString(text)
+        except (binascii.Error, DecodeError) as error:
+            raise _AsText from error
         file.name = name = name or file.name or "schema.proto"
         for known in file.dependency:
             if known.startswith("google/protobuf/"):

@@ -14,10 +14,11 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from riverbridge.errors import ConfigurationError
 from riverbridge.model.outcome import Delivered, Outcome, Permanent, Retry
+from riverbridge.model.text import said
 from riverbridge.sinks.aws_access import Access, Reach, region_in
 from riverbridge.sinks.aws_api import DELIVERED, Api, NotRead
 from riverbridge.sinks.aws_batch import Entry, Grouped, Line, Loose
-from riverbridge.sinks.aws_errors import bare, entry_outcome, said
+from riverbridge.sinks.aws_errors import bare, entry_outcome
 from riverbridge.sinks.aws_http import Answer
 from riverbridge.sinks.aws_sink import AwsSink
 from riverbridge.sinks.aws_text import Place, Text, data_type, text_of

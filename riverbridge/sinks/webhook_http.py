@@ -15,7 +15,7 @@ from typing import Any, cast
 import msgspec
 
 from riverbridge.errors import ConfigurationError
-from riverbridge.sinks.kept_connection import Lost, NotSent, Refused, readable, reason
+from riverbridge.sinks.kept_connection import Lost, NotSent, Refused, no_tls, readable, reason
 from riverbridge.sinks.webhook_address import Forbidden, Resolved, resolve
 from riverbridge.sinks.webhook_message import Origin
 
@@ -110,13 +110,10 @@ class Connection:
             try:
                 self._connect(address, min(CONNECT_TIMEOUT, (deadline - now) / left))
                 return
-            except ssl.SSLCertVerificationError as error:
-                self.close()
-                raise Refused(f"its certificate is not trusted: {error.verify_message}") from error
             except OSError as error:
                 self.close()
-                if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-                    raise Refused(f"no TLS with it: {error.reason}") from error
+                if why := no_tls(error):
+                    raise Refused(why) from error
                 if left == 1:
                     raise NotSent(f"{origin.authority}: {reason(error)}") from error
 

@@ -126,9 +126,14 @@ class OrderTable:
         }
         return self._jobs(connection, "late", given)
 
-    def sweep(self, connection: Connection, *, cursor: int, since: int) -> list[int]:
-        """The ids up to `cursor` that became available since then (`horizon`), in their order."""
-        given = self._mine | {"cursor": cursor, "since": since}
+    def sweep(
+        self, connection: Connection, *, cursor: int, since: int, lately: float | None = None
+    ) -> list[int]:
+        """The ids up to `cursor` that became available since then (`horizon`), in their order.
+
+        lately: only those that are due for no more than so many seconds; all others are not read.
+        """
+        given = self._mine | {"cursor": cursor, "since": since, "lately": lately}
         rows = connection.execute(self._sql["sweep"], given, binary=True).fetchall()
         return [id_ for (id_,) in rows]
 

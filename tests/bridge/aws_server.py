@@ -40,6 +40,8 @@ class AwsStub:
         self.requests: list[dict[str, Any]] = []
         self.heads: list[dict[str, str]] = []
         self.connections = 0
+        self.hangs_up = False
+        """Whether it closes the connection after each answer, without having said so in it."""
         self.lock = threading.Lock()
         self.ended = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -95,6 +97,7 @@ class AwsStub:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+                self.close_connection |= stub.hangs_up
 
             def _break(self, how: str) -> None:
                 self.close_connection = True

@@ -221,6 +221,29 @@ class TestRequests:
         stub.turns.append(how)
         assert kinds(send(make(service.make), messages(2), 0.5)) == ["Unreachable"] * 2
 
+    def test_what_had_no_turn_spends_no_attempt(
+        self, stub: AwsStub, make: Make, service: Service
+    ) -> None:
+        stub.turns.append(lambda request: service.reply(request, {}))
+        stub.always = SILENCE
+        outcomes = send(make(service.make, threads=1), messages(3 * service.most), 0.7)
+        found = kinds(outcomes)
+        assert found[: service.most] == ["Delivered"] * service.most
+        assert found[service.most : 2 * service.most] == ["Retry"] * service.most
+        assert found[2 * service.most :] == ["Snoozed"] * service.most
+        assert outcomes[service.most] == Retry(outcomes[service.most].error, ambiguous=True)  # type: ignore[union-attr]
+
+    def test_a_kept_connection_that_was_closed_is_not_used(
+        self, stub: AwsStub, make: Make, service: Service
+    ) -> None:
+        stub.always = lambda request: service.reply(request, {})
+        stub.hangs_up = True
+        sink = make(service.make, threads=1)
+        for _ in range(3):
+            assert send(sink, messages(1)) == [Delivered()]
+            time.sleep(0.05)
+        assert stub.connections == 3
+
     def test_a_topic_of_another_region_is_not_the_messages_fault(
         self, stub: AwsStub, make: Make
     ) -> None:

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import count
 from typing import Any
 
 import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 from msgspec.structs import replace
 
 from riverbridge.model.evidence import Evidence
@@ -144,8 +145,8 @@ def states(connection: Rows) -> dict[tuple[str, int], int]:
     return {(state, attempt): count for state, attempt, count in rows.fetchall()}
 
 
-def messages(topic: str, count: int, body: bytes = b"x") -> list[Message]:
-    return [Message(id=str(n), body=body, destination=topic, key=str(n)) for n in range(count)]
+def messages(topic: str, many: int, body: bytes = b"x") -> list[Message]:
+    return [Message(id=str(n), body=body, destination=topic, key=str(n)) for n in range(many)]
 
 
 def soon(seconds: float = 15.0) -> float:
@@ -249,6 +250,27 @@ def test_a_transaction_has_receipts_partitions_and_what_is_packed_before_it(
         assert committed(real_kafka, topic) == ["0", "2"]
     finally:
         sink.close()
+
+
+def test_partitions_that_are_added_are_told_of(
+    real_kafka: RealKafka,
+    topic: str,
+    make_sink: MakeSink,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink = make_sink(topic_metadata_refresh_interval_ms=200, statistics_interval_ms=100)
+    slot, numbers = new_name("slot"), count(1)
+    sink.ask(slot, soon())
+
+    def told() -> bool:
+        entry = Entry(slot, next(numbers), [0])
+        assert sink.deliver_entry(entry, messages(topic, 1), soon()) == [Delivered()]
+        return f"topic {topic} has 3 partitions now, it had 2" in caplog.text
+
+    assert not told()
+    admin = AdminClient({"bootstrap.servers": real_kafka.bootstrap_servers})
+    admin.create_partitions([NewPartitions(topic, 3)])[topic].result(10)
+    eventually(told, every=0.1)
 
 
 def offset(outcome: Outcome) -> int:

@@ -175,12 +175,15 @@ def test_a_topic_that_is_deleted_is_misconfigured_until_it_is_made_again(
 
 
 def test_partitions_that_are_added_are_used_as_java_would(
-    real_kafka: RealKafka, topic: str, make_sink: Callable[..., KafkaSink]
+    real_kafka: RealKafka,
+    topic: str,
+    make_sink: Callable[..., KafkaSink],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """And nothing is refused meanwhile. That keys move then is Kafka's own doing."""
+    """And nothing is refused meanwhile. That keys move is Kafka's own doing, and it is said."""
     more = PARTITIONS + 2
     keys = [f"customer-{n}" for n in range(100)]
-    sink = make_sink(topic_metadata_refresh_interval_ms=200)
+    sink = make_sink(topic_metadata_refresh_interval_ms=200, statistics_interval_ms=100)
 
     def send(body: bytes) -> None:
         sent = [Message(id=key, body=body, destination=topic, key=key) for key in keys]
@@ -196,6 +199,9 @@ def test_partitions_that_are_added_are_used_as_java_would(
     eventually(seen, every=0.1)
     send(b"after")
     found = read(real_kafka, topic, real_kafka.records(topic, more), more)
+    told = f"topic {topic} has {more} partitions now, it had {PARTITIONS}: keys move"
+    eventually(lambda: told in caplog.text)
+    assert caplog.text.count(told) == 1
     after = {record.key(): record.partition() for record in found if record.value() == b"after"}
     assert after == {k: where for k, (where, _) in javas_choice(real_kafka, keys, more).items()}
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import count
 
 import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -20,10 +23,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     UserScramCredentialUpsertion,
 )
 
+from riverbridge.model.evidence import Evidence
 from riverbridge.model.outcome import Delivered, Misconfigured, Outcome, Unreachable
-from riverbridge.sinks.base import Message
+from riverbridge.sinks import kafka_sending
+from riverbridge.sinks.base import Entry, Message
 from riverbridge.sinks.kafka import KafkaSink
 from riverbridge.sinks.kafka_config import Value
+from riverbridge.sinks.kafka_transactions import KafkaTransactions
 from tests.support.bridge import BridgeProcess
 from tests.support.database import Database, new_name
 from tests.support.parts import part
@@ -36,8 +42,15 @@ pytestmark = pytest.mark.real_kafka
 SHORT = 1.5
 """Seconds, the delivery timeout where nothing gets through."""
 SECRET = "s3cret-of-the-test"
-LISTENERS = {"LOGIN": "SASL_PLAINTEXT", "TLS": "SSL", "BOTH": "SASL_SSL", "PAST": "SSL"}
+LISTENERS = {
+    "LOGIN": "SASL_PLAINTEXT",
+    "TLS": "SSL",
+    "BOTH": "SASL_SSL",
+    "PAST": "SSL",
+    "TOKEN": "SASL_SSL",
+}
 MODULES = "org.apache.kafka.common.security"
+Kafka = KafkaSink | KafkaTransactions
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +69,9 @@ def secure(authorities: Mapping[str, Authority]) -> Iterator[RealKafka]:
     scram = f"{MODULES}.scram.ScramLoginModule required;"
     plain = f'{MODULES}.plain.PlainLoginModule required user_pat="{SECRET}";'
     past = authorities["ours"].issue("past", "IP:127.0.0.1", expired=True)
+    token = (
+        f'{MODULES}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="x";'
+    )
     with part("real_kafka"):
         broker = RealKafka(
             listeners=LISTENERS,
@@ -65,6 +81,10 @@ def secure(authorities: Mapping[str, Authority]) -> Iterator[RealKafka]:
                 "listener.name.login.plain.sasl.jaas.config": plain,
                 "listener.name.both.scram-sha-256.sasl.jaas.config": scram,
                 "listener.name.both.plain.sasl.jaas.config": plain,
+                "listener.name.token.sasl.enabled.mechanisms": "OAUTHBEARER",
+                "listener.name.token.oauthbearer.sasl.jaas.config": token,
+                # Whoever does not sign in again by then is cut off.
+                "listener.name.token.oauthbearer.connections.max.reauth.ms": "1000",
                 "ssl.keystore.type": "PEM",
                 "ssl.keystore.location": str(authorities["ours"].issue("broker", "IP:127.0.0.1")),
                 "listener.name.past.ssl.keystore.type": "PEM",
@@ -244,6 +264,56 @@ def test_a_certificate_that_proves_nothing_is_refused(
     assert "host name" in error
     assert secure.servers(listener, host) in error
     assert secure.records(topic) == 0
+
+
+@pytest.mark.parametrize("kind", [KafkaSink, KafkaTransactions], ids=["plain", "transactions"])
+def test_a_token_that_ends_is_made_again(
+    secure: RealKafka, topic: str, authorities: dict[str, Authority], kind: type[Kafka],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As MSK's are, but for their signature."""
+    made: list[float] = []
+
+    def source(_region: str) -> Callable[[str], tuple[str, float]]:
+        def token(_config: str) -> tuple[str, float]:
+            made.append(time.time())
+            return unsigned("pat", made[-1], made[-1] + 1.5), made[-1] + 1.5
+
+        return token
+
+    monkeypatch.setattr(kafka_sending, "msk_token_source", source)
+    sink = kind(
+        bootstrap_servers=secure.servers("TOKEN"),
+        config={"ssl.ca.location": str(authorities["ours"].ca)},
+        msk_iam_region="eu-west-1",
+    )
+    numbers, message = count(1), Message("1", b"x", topic)
+
+    def send() -> Sequence[Outcome]:
+        until = time.monotonic() + 10
+        if isinstance(sink, KafkaSink):
+            return sink.deliver([message], until)
+        return sink.deliver_entry(Entry(topic, next(numbers), [0]), [message], until)
+
+    def several_were_made() -> bool:
+        assert send() == [Delivered()]
+        return len(made) - first >= 3
+
+    try:
+        if isinstance(sink, KafkaTransactions):
+            assert sink.ask(topic, time.monotonic() + 10) == Evidence()
+        assert send() == [Delivered()]
+        first = len(made)
+        eventually(several_were_made)
+    finally:
+        sink.close()
+
+
+def unsigned(name: str, begins: float, ends: float) -> str:
+    """A token that says who signs in, which the broker takes at its word."""
+    parts = ({"alg": "none"}, {"sub": name, "iat": begins, "exp": ends})
+    text = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts)
+    return b".".join(text).decode() + "."
 
 
 @pytest.mark.parametrize("listener", ["LOGIN", "TLS", "BOTH"])

@@ -203,6 +203,16 @@ def test_a_subject_that_is_not_there_stops_the_sink(
     assert "refused subject all: " in other.error
 
 
+def test_a_registry_that_gives_protobuf_as_text_is_misconfigured(
+    registry: Registry, schemas: Callable[..., Schemas]
+) -> None:
+    """It does not know `format=serialized`, as some that have Confluent's API do not."""
+    registry.register("orders-value", "PROTOBUF", PROTO)
+    [outcome] = packed(schemas("protobuf"), b'{"id": 1}')
+    assert isinstance(outcome, Misconfigured)
+    assert "gives orders-value as text" in outcome.error
+
+
 def test_a_registry_that_is_down_spends_no_attempt(
     registry: Registry, schemas: Callable[..., Schemas]
 ) -> None:

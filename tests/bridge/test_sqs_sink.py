@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import ssl
 import threading
 import time
 import uuid
@@ -387,10 +386,6 @@ class TestRequests:
             assert time.monotonic() - begun < 3
             assert kinds(send(make_sink(url), [Message(id="1", body=None)])) == ["Permanent"]
 
-    def test_a_name_that_does_not_exist(self, make_sink: MakeSink) -> None:
-        outcomes = send(make_sink("http://sqs.invalid/1/q"), messages(20))
-        assert kinds(outcomes) == ["Unreachable"] * 20
-
     def test_no_right_to_read_the_limit(
         self, stub: AwsStub, make_sink: MakeSink, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -409,45 +404,26 @@ class TestRequests:
             assert send(sink, messages(25)) == [Delivered()] * 25
         assert stub.connections == 2  # and one for the limit
 
+    def test_a_kept_connection_that_was_closed_is_not_used(
+        self, stub: AwsStub, make_sink: MakeSink
+    ) -> None:
+        stub.hangs_up = True
+        sink = make_sink(f"{stub.url}/1/q", threads=1)
+        for _ in range(3):
+            assert send(sink, messages(1)) == [Delivered()]
+            time.sleep(0.05)
+        assert stub.connections == 4  # and one for the limit
+
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
 class TestTls:
     @pytest.fixture
     def secure(self, tmp_path: Path) -> Iterator[tuple[AwsStub, Path]]:
-        yield from self.serving(tmp_path)
-
-    @pytest.fixture
-    def past(self, tmp_path: Path) -> Iterator[tuple[AwsStub, Path]]:
-        yield from self.serving(tmp_path, expired=True)
-
-    def serving(self, home: Path, *, expired: bool = False) -> Iterator[tuple[AwsStub, Path]]:
         """A stub that is certified as localhost, and the file of who certified it."""
-        authority = Authority(home)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(authority.issue("sqs", "DNS:localhost", expired=expired))
-        server = AwsStub(context)
+        authority = Authority(tmp_path)
+        server = AwsStub(authority.context("sqs", "DNS:localhost"))
         yield server, authority.ca
         server.close()
-
-    def test_an_expired_certificate_gets_nothing(
-        self,
-        past: tuple[AwsStub, Path],
-        make_sink: MakeSink,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setenv("AWS_CA_BUNDLE", str(past[1]))
-        (outcome,) = send(make_sink(f"{past[0].url}/1/q"), messages(1))
-        assert isinstance(outcome, Misconfigured)
-        assert "expired" in outcome.error
-        assert past[0].requests == []
-
-    def test_a_certificate_nobody_signed_gets_nothing(
-        self, secure: tuple[AwsStub, Path], make_sink: MakeSink
-    ) -> None:
-        (outcome,) = send(make_sink(f"{secure[0].url}/1/q"), messages(1))
-        assert isinstance(outcome, Misconfigured)
-        assert "certificate is not trusted: unable to get local issuer" in outcome.error
-        assert secure[0].requests == []
 
     def test_the_configured_bundle_is_trusted_for_the_right_host_only(
         self,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -485,7 +483,7 @@ class TestClose:
 class TestTls:
     @pytest.fixture
     def secure(self, authority: Authority) -> Iterator[Receiver]:
-        one = Receiver(serving(authority, "localhost", "DNS:localhost"))
+        one = Receiver(authority.context("localhost", "DNS:localhost"))
         yield one
         one.close()
 
@@ -496,47 +494,6 @@ class TestTls:
         for _ in range(3):
             assert send(sink, messages(secure, 4)) == [Delivered()] * 4
         assert secure.connections <= 4
-
-    def test_an_unknown_authority(self, secure: Receiver, make_sink: MakeSink) -> None:
-        for got in send(make_sink(secure.url), messages(secure, 5)):
-            assert isinstance(got, Misconfigured)
-            assert "certificate is not trusted" in got.error
-        assert secure.got == []
-
-    def test_another_name(self, make_sink: MakeSink, authority: Authority) -> None:
-        other = Receiver(serving(authority, "other", "DNS:other.example"))
-        (got,) = send(make_sink(other.url, ca_file=str(authority.ca)), messages(other))
-        other.close()
-        assert isinstance(got, Misconfigured)
-        assert "localhost" in got.error
-        assert other.got == []
-
-    def test_an_expired_certificate(self, make_sink: MakeSink, authority: Authority) -> None:
-        past = Receiver(serving(authority, "past", "DNS:localhost", expired=True))
-        (got,) = send(make_sink(past.url, ca_file=str(authority.ca)), messages(past))
-        past.close()
-        assert isinstance(got, Misconfigured)
-        assert "expired" in got.error
-        assert past.got == []
-
-    def test_an_old_tls(self, make_sink: MakeSink, authority: Authority) -> None:
-        context = serving(authority, "localhost", "DNS:localhost")
-        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-            context.minimum_version = ssl.TLSVersion.TLSv1
-            context.maximum_version = ssl.TLSVersion.TLSv1_1
-        old = Receiver(context)
-        (got,) = send(make_sink(old.url, ca_file=str(authority.ca)), messages(old))
-        old.close()
-        assert isinstance(got, Misconfigured)
-        assert old.got == []
-
-    def test_no_tls_at_all(
-        self, receiver: Receiver, make_sink: MakeSink, authority: Authority
-    ) -> None:
-        url = receiver.url.replace("http:", "https:")
-        (got,) = send(make_sink(url, ca_file=str(authority.ca)), messages(url))
-        assert isinstance(got, Misconfigured)
-        assert "no TLS with it" in got.error
 
     def test_one_that_never_finishes_the_handshake(
         self, make_sink: MakeSink, authority: Authority
@@ -629,11 +586,3 @@ def test_from_the_table_to_the_receiver_and_back(database: Database, receiver: R
     assert (named["ce-id"], named["ce-type"]) == (f"shop.eu:{id_}", "order.placed")
     assert named["webhook-id"] == f"shop%2Eeu:{id_}"
     standardwebhooks.Webhook(SECRET).verify(got.body.decode(), named)
-
-
-def serving(
-    authority: Authority, name: str, alternative: str, *, expired: bool = False
-) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority.issue(name, alternative, expired=expired))
-    return context

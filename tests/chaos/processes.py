@@ -49,11 +49,17 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def entries(self, what: str) -> list[Entry]:
+    def entries(self, what: str, *, last: int | None = None) -> list[Entry]:
+        """last: only those of about so many bytes at the end."""
         if not self.path.exists():
             return []
         found = []
-        whole, _, _ = self.path.read_text().rpartition("\n")  # the last line may be half written
+        with self.path.open("rb") as file:
+            if last is not None and self.path.stat().st_size > last:
+                file.seek(-last, os.SEEK_END)
+                file.readline()
+            text = file.read().decode()
+        whole, _, _ = text.rpartition("\n")  # the last line may be half written
         for line in whole.splitlines():
             kind, sink, pid, at, id_ = line.split()
             if kind == what:
@@ -71,6 +77,13 @@ class Ledger:
             switch.touch()
         else:
             switch.unlink()
+
+    def refuse(self, sink: str, *ids: int) -> None:
+        """From now on `sink` refuses these jobs, and takes all others."""
+        told = Path(f"{self.path}.{sink}.refused")
+        new = told.with_suffix(".new")
+        new.write_text("".join(f"{id_}\n" for id_ in ids))
+        new.rename(told)
 
 
 class Process:

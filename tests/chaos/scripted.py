@@ -39,6 +39,8 @@ class FileSink:
         self._refuse = float(script.get("refuse", 0.0))
         # While this file exists nobody answers.
         self._down = Path(script["ledger"] + f".{name}.down")
+        # The jobs that it names, a line each, are refused.
+        self._refused = Path(script["ledger"] + f".{name}.refused")
 
     def deliver(self, messages: Sequence[Message], deadline: float) -> list[Outcome]:
         if self._down.exists():
@@ -50,9 +52,16 @@ class FileSink:
         if self._delay:
             time.sleep(self._delay)
         refused = {id_ for id_ in ids if random.random() < self._refuse}
+        refused.update(set(self._told()).intersection(ids))
         self._note("refused", [*refused])
         self._note("acked", [id_ for id_ in ids if id_ not in refused])
         return [Retry("not now") if id_ in refused else self._outcome(id_) for id_ in ids]
+
+    def _told(self) -> list[int]:
+        try:
+            return [int(line) for line in self._refused.read_text().splitlines()]
+        except FileNotFoundError:
+            return []
 
     def close(self) -> None:
         """The ledger stays open: a call may still be out."""

@@ -60,6 +60,7 @@ VALUES: dict[str, object] = {
     "all": False,
     "cursor": ROWS - 10_000,
     "since": 5,
+    "lately": None,
     "lows": [5, 50],
     "highs": [5, 70],
 }

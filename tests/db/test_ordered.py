@@ -262,6 +262,31 @@ def test_a_scheduled_job_joins_when_it_becomes_available(
     eventually(lambda: owner.round() == [scheduled])
 
 
+def test_between_sweeps_over_all_that_waits_what_was_due_lately_is_found(
+    connection: Rows, owners: Callable[..., Owner]
+) -> None:
+    """Such as where those take long. What was due long ago waits for the next of them."""
+    clock = [0.0]
+    owner = owners(clock=lambda: clock[0])
+    instants = {"a": "now()", "b": "now() - interval '1 hour'"}
+    lately, long_ago = (
+        add(connection, state="'scheduled'", scheduled_at=at, **key(name))
+        for name, at in instants.items()
+    )
+    while not clock[0] or owner.order._unsure is not None:
+        clock[0] += 0.5
+        assert owner.round() == []
+    owner.order._sweep_rests_until = rested = clock[0] + 5.0
+    connection.execute("UPDATE river_job SET state = 'available'")
+    found = []
+    while clock[0] < rested - 0.5:
+        clock[0] += 0.5
+        found += owner.round()
+    assert found == [lately]
+    clock[0] += 0.5
+    assert owner.round() == [long_ago]
+
+
 def test_a_row_that_another_session_holds_is_not_overtaken(
     database: Database, connection: Rows, owners: Callable[..., Owner]
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
+import warnings
 from pathlib import Path
 
 
@@ -32,6 +34,19 @@ class Authority:
         both = self._directory / f"{name}.store.pem"
         both.write_text(key.read_text() + certificate.read_text())
         return both
+
+    def context(
+        self, name: str, alternative: str, *, expired: bool = False, old: bool = False
+    ) -> ssl.SSLContext:
+        """A server's, with such a certificate. old: it speaks TLS 1.0 and 1.1, and no other."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.issue(name, alternative, expired=expired))
+        if old:
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+                context.minimum_version = ssl.TLSVersion.TLSv1
+                context.maximum_version = ssl.TLSVersion.TLSv1_1
+        return context
 
     def _make(self, name: str, constraint: str, *more: str) -> tuple[Path, Path]:
         certificate, key = self._directory / f"{name}.pem", self._directory / f"{name}.key"

@@ -21,11 +21,11 @@ from riverbridge.model.outcome import (
     Unreachable,
 )
 from riverbridge.sinks.aws_access import Access, own_endpoint, region_in
-from riverbridge.sinks.aws_batch import HELD, Entry, Grouped, Loose
+from riverbridge.sinks.aws_batch import Entry, Grouped, Loose
 from riverbridge.sinks.aws_errors import Verdict, entry_outcome, refusal, verdict
 from riverbridge.sinks.aws_http import Connection, Endpoint
 from riverbridge.sinks.aws_text import Place, Text, text_of
-from riverbridge.sinks.base import Message
+from riverbridge.sinks.base import HELD, Message
 from riverbridge.sinks.kept_connection import NotSent
 from riverbridge.sinks.sqs import SqsSink, origin, region_of
 

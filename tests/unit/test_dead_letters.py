@@ -171,6 +171,24 @@ def test_a_job_that_cannot_be_rendered_goes_with_its_args() -> None:
     assert batch.answered
 
 
+@pytest.mark.parametrize(
+    ("metadata", "id_"),
+    [
+        ('{"event_id": "evt-1"}', "evt-1"),
+        ('{"event_id": "two\\nlines"}', "s:7"),
+        ("[]", "s:7"),
+    ],
+)
+def test_a_job_that_cannot_be_rendered_keeps_the_event_id_it_would_have_had(
+    metadata: str, id_: str
+) -> None:
+    """Unless it is the id that cannot be sent."""
+    one = OneSink(key=Template.parse("{args.nothing}"))
+    one.route.take(Batch([job(id=7, metadata=metadata)], 1e9))
+    one.sink.answer()
+    assert one.letter().id == headers(one.letter())["event-id"] == id_
+
+
 def test_a_job_with_a_wrong_expiry_is_a_dead_letter_of_no_sink() -> None:
     one = OneSink()
     batch = Batch([job(id=7, metadata='{"expires_at": "tomorrow"}')], 1e9)

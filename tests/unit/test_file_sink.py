@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -220,6 +221,21 @@ def test_a_path_that_is_no_file_is_misconfigured(tmp_path: Path, make_sink: Make
     [outcome] = send(make_sink(tmp_path), b"1")
     assert isinstance(outcome, Misconfigured)
     assert outcome.error == f"{tmp_path}: Is a directory"
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS], ids=os.strerror)
+def test_no_right_to_write_is_misconfigured(
+    tmp_path: Path, make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = tmp_path / "jobs"
+
+    def refused(*args: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refused)
+        assert send(make_sink(path), b"1") == [Misconfigured(f"{path}: {os.strerror(code)}")]
+    assert send(make_sink(path), b"1") == [Delivered()]
 
 
 PROGRAM = """

@@ -12,18 +12,13 @@ movable AS (
     WHERE state <> 'running' AND NOT (state = 'available' AND scheduled_at < now())
 ),
 judged AS (
-    SELECT movable.id,
-           CASE WHEN key IS NOT NULL THEN coalesce(
+    SELECT job.id,
+           CASE WHEN job.key IS NOT NULL THEN coalesce(
                holder.id,
-               nullif(first_value(movable.id) OVER (PARTITION BY key ORDER BY movable.id), movable.id)
+               nullif(first_value(job.id) OVER (PARTITION BY job.key ORDER BY job.id), job.id)
            ) END AS holder_id
-    FROM movable
-    LEFT JOIN /* schema */river_job AS holder
-        ON holder.unique_key = movable.key
-        AND holder.unique_key IS NOT NULL
-        AND holder.unique_states IS NOT NULL
-        AND /* schema */river_job_state_in_bitmask(holder.unique_states, holder.state)
-        AND holder.id <> movable.id
+    FROM movable AS job
+    /* include job/holder */
 ),
 retried AS (
     UPDATE /* schema */river_job AS job

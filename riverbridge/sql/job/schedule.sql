@@ -1,7 +1,8 @@
 -- SKIP LOCKED, where River waits: a row that an application's open transaction holds (a cancel, a
 -- retry) stays for the next round and does not stop all the others.
 WITH due AS MATERIALIZED (
-    SELECT id, queue, priority, scheduled_at, unique_key, unique_states
+    SELECT id, queue, priority, scheduled_at,
+           CASE WHEN unique_states IS NOT NULL THEN unique_key END AS key
     FROM /* schema */river_job
     WHERE
         state IN ('retryable', 'scheduled')
@@ -13,25 +14,18 @@ WITH due AS MATERIALIZED (
     LIMIT %(limit)s::bigint
     FOR UPDATE SKIP LOCKED
 ),
--- The unique index holds at most one row per key, so the join adds no rows.
 judged AS MATERIALIZED (
     SELECT
-        due.id,
-        due.unique_key IS NOT NULL
-        AND due.unique_states IS NOT NULL
+        job.id,
+        job.key IS NOT NULL
         AND (
             row_number() OVER (
-                PARTITION BY due.unique_key
-                ORDER BY due.priority, due.scheduled_at, due.id
+                PARTITION BY job.key ORDER BY job.priority, job.scheduled_at, job.id
             ) > 1
-            OR bool_or(coalesce(holder.id <> due.id, false)) OVER (PARTITION BY due.unique_key)
+            OR bool_or(holder.id IS NOT NULL) OVER (PARTITION BY job.key)
         ) AS superfluous
-    FROM due
-    LEFT JOIN /* schema */river_job AS holder
-        ON holder.unique_key = due.unique_key
-        AND holder.unique_key IS NOT NULL
-        AND holder.unique_states IS NOT NULL
-        AND /* schema */river_job_state_in_bitmask(holder.unique_states, holder.state)
+    FROM due AS job
+    /* include job/holder */
 ),
 -- Arrays, not joins: the planner expects as many rows as the limit allows, and for those it would
 -- read the whole table, even when only one job is due.

@@ -16,12 +16,7 @@ WITH judged AS MATERIALIZED (
         FROM /* schema */river_job
         WHERE id = ANY (%(ids)b::bigint[])
     ) AS job
-    LEFT JOIN /* schema */river_job AS holder
-        ON holder.unique_key = job.key
-        AND holder.unique_key IS NOT NULL
-        AND holder.unique_states IS NOT NULL
-        AND /* schema */river_job_state_in_bitmask(holder.unique_states, holder.state)
-        AND holder.id <> job.id
+    /* include job/holder */
 ),
 moved AS (
     UPDATE /* schema */river_job AS job

@@ -96,7 +96,7 @@ class Run:
     def inserter(self, seconds: float) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [
-                *(sys.executable, "-m", "tests.chaos.fanout.inserter"),
+                *(sys.executable, "-m", "tests.chaos.inserter"),
                 *(self._dsn, str(RATE), str(seconds), str(self._home / "committed")),
             ],
             cwd=ROOT,

@@ -1,7 +1,7 @@
 """An application that inserts jobs at a steady rate, some per transaction, and announces them.
 
-`python -m tests.chaos.fanout.inserter DSN RATE SECONDS FILE` writes a line for each job: its id and
-the time at which its COMMIT returned (time.monotonic).
+`python -m tests.chaos.inserter DSN RATE SECONDS FILE` writes a line for each job: its id and the
+time at which its COMMIT returned (time.monotonic). Jobs have one of `KEYS` keys, as `{args.k}`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from pathlib import Path
 import psycopg
 
 BURST = 10
+KEYS = 200
 
 INSERT = b"""
 WITH job AS (
     INSERT INTO river_job (args, kind, max_attempts, queue)
-    SELECT '{"order_id": 1}', 'test', 25, 'outbox' FROM generate_series(1, %(n)s)
+    SELECT jsonb_build_object('k', (random() * %(keys)s)::int::text), 'test', 25, 'outbox'
+    FROM generate_series(1, %(n)s)
     RETURNING id
 )
 SELECT array_agg(id), pg_notify(current_schema() || '.river_insert', '{"queue": "outbox"}') FROM job
@@ -31,7 +33,7 @@ def main(dsn: str, rate: float, seconds: float, path: Path) -> None:
         began = time.monotonic()
         for number in range(round(rate * seconds / BURST)):
             time.sleep(max(0.0, began + number * BURST / rate - time.monotonic()))
-            row = connection.execute(INSERT, {"n": BURST}).fetchone()
+            row = connection.execute(INSERT, {"n": BURST, "keys": KEYS}).fetchone()
             assert row is not None
             committed.append((row[0], time.monotonic()))
     path.write_text("".join(f"{id_} {at!r}\n" for ids, at in committed for id_ in ids))
