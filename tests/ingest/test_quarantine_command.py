@@ -27,7 +27,9 @@ def _events(tables: Database) -> None:
         Event("c", b"\x00\xff\x00"),
     ]
     with tables.connect() as connection:
-        Depositor(mapper).write(connection, [mapper.map(event) for event in events], {})
+        Depositor(mapper).write(
+            connection, [one for event in events for one in mapper.map(event)], {}
+        )
 
 
 def call(database: Database, *args: str, kind: str = "{body.type}") -> Result:
