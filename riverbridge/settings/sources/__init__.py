@@ -3,5 +3,6 @@
 from riverbridge.settings.sources.base import SourceSettings
 from riverbridge.settings.sources.kafka import KafkaSource
 from riverbridge.settings.sources.kinds import FAILED, KINDS
+from riverbridge.settings.sources.sqs import SqsSource
 
-__all__ = ["FAILED", "KINDS", "KafkaSource", "SourceSettings"]
+__all__ = ["FAILED", "KINDS", "KafkaSource", "SourceSettings", "SqsSource"]
