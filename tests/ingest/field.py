@@ -58,10 +58,11 @@ class Field(ABC):
                 child.kill()
                 child.wait(5)
 
-    def kill_at_every_point(self, points: Sequence[str], feed: int) -> None:
+    def kill_at_every_point(self, points: Sequence[str], feed: int, latest: int = 4) -> None:
+        """latest: at which time of reaching its point a process dies at the latest."""
         for number, point in enumerate(points):
             self.produce(feed)
-            nth = random.randint(1, 4)
+            nth = random.randint(1, latest)
             with self.process(point=point, nth=nth, signal=signal.SIGKILL) as child:
                 # Every other time a second member takes events away meanwhile, and dies too.
                 if number % 2:

@@ -58,9 +58,9 @@ class Queue(Field):
         return not any(int(counts[name]) for name in left)
 
 
-def kill(field: Queue, points: Sequence[str], events: int) -> None:
-    field.kill_at_every_point(points, events // len(points))
-    assert field.killed > 0.7 * len(points), "most have to come to their point"
+def check(field: Queue, points: int, events: int) -> None:
+    """Send the rest, and hold the jobs against what was sent."""
+    assert field.killed > 0.6 * points, "most have to come to their point"
     field.produce(events - field.sent)
     field.finish()
     assert numbers(field.database) == dict.fromkeys(range(events), 1)
@@ -70,7 +70,9 @@ def kill(field: Queue, points: Sequence[str], events: int) -> None:
 def test_each_message_is_one_job_through_some_kills(
     sqs: SqsServer | GivenSqs, database: Database
 ) -> None:
-    kill(Queue(sqs, database), ["written", "committing", "acknowledged"], 300)
+    field, points = Queue(sqs, database), ["written", "committing", "committed"]
+    field.kill_at_every_point(points, 100, latest=1)
+    check(field, len(points), 300)
 
 
 @pytest.mark.slow
@@ -78,7 +80,12 @@ def test_each_message_is_one_job_through_some_kills(
 def test_twenty_thousand_messages_are_as_many_jobs_through_kills_at_every_step(
     own_sqs: SqsServer, database: Database
 ) -> None:
-    kill(Queue(own_sqs, database), list(POINTS) * ROUNDS, EVENTS)
+    field, points = Queue(own_sqs, database), list(POINTS) * ROUNDS
+    for at in range(0, len(points), 2):
+        field.kill_at_every_point(points[at : at + 2], EVENTS // len(points))
+        # ministack walks the whole queue for each request: not more than a few thousand in it.
+        field.finish()
+    check(field, len(points), EVENTS)
 
 
 @pytest.mark.slow
