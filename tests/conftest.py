@@ -131,8 +131,8 @@ def tables(module_database: Database) -> Database:
             "TRUNCATE river_job, river_queue, river_leader, riverbridge_process, riverbridge_route,"
             " riverbridge_periodic_job, riverbridge_receipt, riverbridge_replay, riverbridge_slot,"
             " riverbridge_position, riverbridge_inbox, riverbridge_quarantine, riverbridge_pause,"
-            " riverbridge_audit, riverbridge_operation, riverbridge_history, riverbridge_history_mark"
-            " RESTART IDENTITY"
+            " riverbridge_audit, riverbridge_operation, riverbridge_history,"
+            " riverbridge_history_mark RESTART IDENTITY"
         )
     return module_database
 

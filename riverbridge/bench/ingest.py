@@ -186,9 +186,9 @@ def _alone(ground: Ground, events: int) -> float:
 
 
 def _job(mapper: Mapper, number: int) -> NewJob:
-    job = mapper.map(Event(f"bench@{number}", _body(number))).job
-    assert job is not None
-    return job
+    [mapped] = mapper.map(Event(f"bench@{number}", _body(number)))
+    assert mapped.job is not None
+    return mapped.job
 
 
 def _query(jobs: Sequence[NewJob]) -> Query:

@@ -1,4 +1,4 @@
-"""Conditions on jobs, in the Common Expression Language (CEL): `args.total > 100`.
+"""Conditions on jobs and events, in the Common Expression Language (CEL): `args.total > 100`.
 
 The language has no loops but over lists and maps that are there, no side effects and no way out of
 it; an evaluation that goes round more than ten thousand times is ended by the library, and its
@@ -8,33 +8,47 @@ regular expressions (RE2) take time linear in the text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
 from riverbridge.errors import ConditionError, ConfigurationError
-from riverbridge.model.job import ClaimedJob
 
 EXTRA = "riverbridge[conditions]"
 
 MISSING = "NOT_FOUND"
 """What the library's error begins with where a field is not there."""
 
-Reader = Callable[[ClaimedJob], Any]
+Reader = Callable[[Any], Any]
+"""Reads a variable."""
 
-_COLUMNS: dict[str, tuple[str, Reader]] = {
-    "id": ("int", lambda job: job.id),
-    "kind": ("string", lambda job: job.kind),
-    "queue": ("string", lambda job: job.queue),
-    "priority": ("int", lambda job: job.priority),
-    "attempt": ("int", lambda job: job.attempt + 1),
-    "max_attempts": ("int", lambda job: job.max_attempts),
-    "tags": ("list(string)", lambda job: job.tags.split(",") if job.tags else []),
-    "created_at": ("timestamp", lambda job: job.created_at),
-    "scheduled_at": ("timestamp", lambda job: job.scheduled_at),
-}
-_DOCUMENTS = ("args", "metadata")
+
+class Variables(NamedTuple):
+    """What a condition may ask for.
+
+    columns: a type of CEL and a reader, by name. documents: attributes with JSON text.
+    """
+
+    columns: Mapping[str, tuple[str, Reader]]
+    documents: Sequence[str]
+
+
+JOB = Variables(
+    {
+        "id": ("int", lambda job: job.id),
+        "kind": ("string", lambda job: job.kind),
+        "queue": ("string", lambda job: job.queue),
+        "priority": ("int", lambda job: job.priority),
+        "attempt": ("int", lambda job: job.attempt + 1),
+        "max_attempts": ("int", lambda job: job.max_attempts),
+        "tags": ("list(string)", lambda job: job.tags.split(",") if job.tags else []),
+        "created_at": ("timestamp", lambda job: job.created_at),
+        "scheduled_at": ("timestamp", lambda job: job.scheduled_at),
+    },
+    ("args", "metadata"),
+)
+"""What a job has."""
 _whole = msgspec.json.Decoder()
 
 
@@ -50,22 +64,22 @@ class Condition:
         self._readers = tuple(readers.items())
 
     @classmethod
-    def parse(cls, text: str) -> Condition:
-        """Parse and type-check `text`. Raises ConditionError, saying what is wrong and where, and
-        ConfigurationError where the library is not installed."""
+    def parse(cls, text: str, known: Variables = JOB) -> Condition:
+        """Parse and type-check `text`, over what is known. Raises ConditionError, saying what is
+        wrong and where, and ConfigurationError where the library is not installed."""
         cel = _library()
         try:
-            expression = _environment(cel).compile(text)
+            expression = _environment(cel, known).compile(text)
         except RuntimeError as error:
             raise ConditionError(f"{text!r}: {_first(error)}") from error
         result = expression.return_type().name().lower()
         if result not in ("bool", "dyn"):
             raise ConditionError(f"{text!r} gives {result}; a condition is true or false")
-        readers = {name: read for name, (_, read) in _COLUMNS.items() if _names(text, name)}
-        readers |= {name: _document(name, text) for name in _DOCUMENTS if _names(text, name)}
+        readers = {name: read for name, (_, read) in known.columns.items() if _names(text, name)}
+        readers |= {name: _document(name, text) for name in known.documents if _names(text, name)}
         return cls(text, expression, readers)
 
-    def holds(self, job: ClaimedJob) -> bool:
+    def holds(self, job: Any) -> bool:
         """Whether it is true of `job`; a field that the job does not have makes it false.
 
         Raises ConditionError for a job it cannot judge: a text compared with a number, a number of
@@ -97,15 +111,16 @@ def _library() -> Any:
     return cel
 
 
-def _environment(cel: Any) -> Any:
+def _environment(cel: Any, known: Variables) -> Any:
     types = {
         "int": cel.Type.INT,
         "string": cel.Type.STRING,
         "timestamp": cel.Type.TIMESTAMP,
         "list(string)": cel.Type.List(cel.Type.STRING),
+        "map(string, string)": cel.Type.Map(cel.Type.STRING, cel.Type.STRING),
     }
-    variables = {name: types[type_] for name, (type_, _) in _COLUMNS.items()}
-    return cel.NewEnv(variables=variables | dict.fromkeys(_DOCUMENTS, cel.Type.DYN))
+    variables = {name: types[type_] for name, (type_, _) in known.columns.items()}
+    return cel.NewEnv(variables=variables | dict.fromkeys(known.documents, cel.Type.DYN))
 
 
 def _names(text: str, variable: str) -> list[str]:
@@ -127,7 +142,7 @@ def _document(name: str, text: str) -> Reader:
     )
     decode = msgspec.json.Decoder(only).decode
 
-    def read(job: ClaimedJob) -> dict[str, Any]:
+    def read(job: Any) -> dict[str, Any]:
         found = decode(getattr(job, name))
         given = ((field, getattr(found, column)) for column, field in columns.items())
         return {field: value for field, value in given if value is not msgspec.UNSET}

@@ -1,8 +1,9 @@
 """What an event says: its body as a job's args, and what templates may ask for.
 
 A CloudEvent is recognised in both of its modes: binary, with its attributes in headers that begin
-with `ce_` or `ce-`, and structured, with the whole event in the body. In both its data are the
-body, and its `id` and `source` the identity.
+with `ce_` (Kafka's binding) or `ce-` (HTTP's), and structured, with the whole event in the body. In
+both its data are the body, and its `id` and `source` the identity. A batch is taken apart before
+(`riverbridge.bridge.unwrap`).
 """
 
 from __future__ import annotations
@@ -12,23 +13,22 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Literal
+from urllib.parse import unquote
 
 import msgspec
 
+from riverbridge.bridge.condition import Variables
 from riverbridge.bridge.template import Fields, Reader, field
+from riverbridge.bridge.unfit import Unfit
+from riverbridge.bridge.unwrap import STRUCTURED, fetched
 from riverbridge.errors import TemplateError
 from riverbridge.model.json_object import object_problem
-from riverbridge.sources.base import Event
+from riverbridge.sources.base import Event, Fetch
 
 Decoding = Literal["json", "text", "base64"]
 """What a body is: JSON, UTF-8 text, or bytes that go into the args in base64."""
 
-STRUCTURED = "application/cloudevents+json"
 TRACE = ("traceparent", "tracestate")
-
-
-class Unfit(Exception):
-    """An event that cannot become a job; the message says why."""
 
 
 class Content(msgspec.Struct, frozen=True, gc=False):
@@ -51,11 +51,19 @@ class Content(msgspec.Struct, frozen=True, gc=False):
     trace: tuple[tuple[str, str], ...] = ()
 
 
-def read(event: Event, source: str, decoding: Decoding) -> Content:
-    """What `event` of our source `source` says. Raises Unfit."""
+def read(event: Event, source: str, decoding: Decoding, fetch: Fetch | None = None) -> Content:
+    """What `event` of our source `source` says; `fetch` gets data that it only refers to.
+
+    Raises Unfit, and what `fetch` raises.
+    """
     headers = {name.lower(): value for name, value in event.headers} if event.headers else {}
-    attributes, data = _cloud_event(event.body, headers) if headers else ({}, None)
-    body = args_of(event.body, decoding) if data is None else data
+    attributes, data = _cloud_event(event.body, headers, fetch) if headers else ({}, None)
+    if data is not None:
+        body = data
+    elif not event.body and "dataref" in attributes:
+        body = args_of(fetched(fetch, attributes["dataref"], "the event's data"), decoding)
+    else:
+        body = args_of(event.body, decoding)
     if not attributes:
         trace = _trace(lambda name: _text_of(headers, name)) if headers else ()
         return Content(
@@ -110,19 +118,21 @@ def _hint(body: bytes) -> str:
 
 
 def _cloud_event(
-    body: bytes | None, headers: Mapping[str, bytes]
+    body: bytes | None, headers: Mapping[str, bytes], fetch: Fetch | None
 ) -> tuple[Mapping[str, str], str | None]:
     """The attributes of a CloudEvent, none if it is none; and its data, where the body has them."""
     media = headers.get("content-type", b"")[:40].lower()
     if media.startswith(STRUCTURED.encode()):
-        return _structured(body)
+        return _structured(body, fetch)
     prefix = next((p for p in ("ce_", "ce-") if p + "specversion" in headers), None)
     if prefix is None:
         return {}, None
     attributes = {}
     for name in headers:
         if name.startswith(prefix):
-            attributes[name[3:]] = _text_of(headers, name) or ""
+            text = _text_of(headers, name) or ""
+            # HTTP's binding has what is not plain ASCII as URLs have it.
+            attributes[name[3:]] = unquote(text) if prefix == "ce-" and "%" in text else text
     _check(attributes)
     return attributes, None
 
@@ -137,7 +147,7 @@ _envelope = msgspec.json.Decoder(_Envelope)
 _string = msgspec.json.Decoder(str)
 
 
-def _structured(body: bytes | None) -> tuple[Mapping[str, str], str]:
+def _structured(body: bytes | None, fetch: Fetch | None) -> tuple[Mapping[str, str], str]:
     try:
         members = _members.decode(body or b"")
         envelope = _envelope.decode(body or b"")
@@ -147,13 +157,16 @@ def _structured(body: bytes | None) -> tuple[Mapping[str, str], str]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unfit(f"body: is not a structured CloudEvent: {error}") from None
     _check(attributes)
-    if envelope.data_base64 is None:
+    if envelope.data_base64 is not None:
+        try:
+            data = base64.b64decode(envelope.data_base64, validate=True)
+        except ValueError:
+            raise Unfit("body: data_base64 of the CloudEvent is not base64") from None
+    elif not bytes(envelope.data) and "dataref" in attributes:
+        data = fetched(fetch, attributes["dataref"], "the event's data")
+    else:
         return attributes, args_of(bytes(envelope.data) or None, "json")
     media = attributes.get("datacontenttype", "application/json").lower()
-    try:
-        data = base64.b64decode(envelope.data_base64, validate=True)
-    except ValueError:
-        raise Unfit("body: data_base64 of the CloudEvent is not base64") from None
     return attributes, args_of(data, "json" if "json" in media else "base64")
 
 
@@ -218,3 +231,20 @@ EVENT = Fields(
     },
 )
 """What a template of a source may ask for."""
+
+
+def _headers(content: Content) -> dict[str, str]:
+    return {name: value.decode("utf-8", "replace") for name, value in content.headers.items()}
+
+
+def _event(content: Content) -> dict[str, str]:
+    found = ((name, read(content)) for name, read in EVENT.columns.items())
+    return {name: value for name, value in found if value is not None}
+
+
+CONDITION = Variables(
+    {"event": ("map(string, string)", _event), "headers": ("map(string, string)", _headers)},
+    ("body",),
+)
+"""What a condition of a source may ask for: `event.type`, and so on, by the names templates have.
+CEL has a `type` of its own."""

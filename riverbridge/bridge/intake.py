@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,8 +19,8 @@ import psycopg
 
 from riverbridge import telemetry
 from riverbridge.bridge.deposit import Deposited, Depositor, Moved
-from riverbridge.bridge.mapping import Mapper
-from riverbridge.sources.base import Bounds, Event, Positioned, Source
+from riverbridge.bridge.mapping import Mapped, Mapper
+from riverbridge.sources.base import Bounds, Event, NotNow, Positioned, Source
 from riverbridge.store import ingest
 from riverbridge.store.database import Connect, Connection, cut, open_connection, transaction
 from riverbridge.store.queues import QueueTable
@@ -33,6 +34,8 @@ GLANCE = 0.2
 """Seconds between two looks at whether to stop."""
 LOOK = 1.0
 """Seconds between two looks at how full the queue is."""
+AT_ONCE = 8
+"""Events whose bodies are fetched at once."""
 REST = 0.2
 LONGEST_REST = 5.0
 """Seconds of rest after a failure: doubles from the first to the longest."""
@@ -120,7 +123,7 @@ class Receiver:
             source.close()
 
     def _serve(self, connection: Connection, source: Source) -> None:
-        """Take events in until `stop`, or until the database fails."""
+        """Take events in until `stop`, or until the database fails, or who has a body of theirs."""
         try:
             while not self._stop.is_set():
                 if isinstance(source, Positioned):
@@ -131,8 +134,10 @@ class Receiver:
                     self._take(connection, source, events)
                 self.progress = time.monotonic()
                 self._failure = None
-        except psycopg.Error as error:
-            text = f"Postgres: {' '.join(str(error).split()) or type(error).__name__}"
+        except (psycopg.Error, NotNow) as error:
+            text = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, psycopg.Error):
+                text = f"Postgres: {text}"
             level = logging.DEBUG if text == self._failure else logging.WARNING
             log.log(level, "source %s will try again: %s", self.name, text)
             self._failure = text
@@ -155,7 +160,7 @@ class Receiver:
             self._count(done)
 
     def _deposit(self, connection: Connection, events: Sequence[Event]) -> Deposited:
-        batch = [self._intake.mapper.map(event) for event in events]
+        batch = self._mapped(events)
         last = {e.position.partition: e.position.after for e in events if e.position is not None}
         steps = {partition: (self._at[partition], after) for partition, after in last.items()}
         done = self._depositor.write(connection, batch, steps)
@@ -163,6 +168,13 @@ class Receiver:
         if self._intake.pause_above is not None:
             self._seen.update(one.job.queue for one in batch if one.job is not None)
         return done
+
+    def _mapped(self, events: Sequence[Event]) -> list[Mapped]:
+        mapper = self._intake.mapper
+        if not mapper.fetches:
+            return [one for event in events for one in mapper.map(event)]
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
+            return [one for many in pool.map(mapper.map, events) for one in many]
 
     def _place(self, connection: Connection, source: Positioned) -> None:
         """Tell the source where its new partitions go on, and those whose events were released."""

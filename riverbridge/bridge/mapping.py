@@ -12,12 +12,15 @@ from typing import Literal
 
 import msgspec
 
-from riverbridge.bridge.content import EVENT, Decoding, Unfit, read
+from riverbridge.bridge.condition import Condition
+from riverbridge.bridge.content import CONDITION, EVENT, Content, Decoding, read
 from riverbridge.bridge.template import Template
-from riverbridge.errors import InvalidJob, TemplateError
+from riverbridge.bridge.unfit import PassedOver, Unfit
+from riverbridge.bridge.unwrap import Wrapping, unwrap
+from riverbridge.errors import ConditionError, InvalidJob, TemplateError
 from riverbridge.model.args import RawArgs
 from riverbridge.model.options import InsertOpts, NewJob, new_job
-from riverbridge.sources.base import Event
+from riverbridge.sources.base import Event, Fetch, NotNow
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +52,25 @@ def template(text: str) -> Template:
     return Template.parse(text, known=EVENT)
 
 
+def condition(text: str) -> Condition:
+    """A condition over an event. Raises ConditionError, and ConfigurationError."""
+    return Condition.parse(text, CONDITION)
+
+
 @dataclass(frozen=True)
 class Plan:
     """How events become jobs, as templates over an event.
 
-    priority, max_attempts: give a number. scheduled_at: an instant as RFC 3339 writes it, with its
-    zone. identity: by what an event is known again; by default a CloudEvent's source and id, else
-    the id that its source gives it. own_ids: it is always that id, as what a CloudEvent says of
-    itself may not be what was signed.
+    kind: one, or several, of each of which an event becomes a job. priority, max_attempts: give a
+    number. scheduled_at: an instant as RFC 3339 writes it, with its zone. identity: by what an
+    event is known again; by default a CloudEvent's source and id, else the id that its source gives
+    it. own_ids: it is always that id, and no batch is taken apart unless `split` says so: what a
+    CloudEvent says of itself in headers may not be what was signed. only: a condition; events of
+    which it is not true are passed over. unwrap: the envelopes that are taken off. split: each
+    element of a JSON array is an event.
     """
 
-    kind: str
+    kind: str | Sequence[str]
     queue: str = "default"
     priority: str = "1"
     max_attempts: str = "25"
@@ -70,19 +81,25 @@ class Plan:
     own_ids: bool = False
     decoding: Decoding = "json"
     tombstones: Tombstones = "skip"
+    only: str | None = None
+    unwrap: Sequence[Wrapping] = ()
+    split: bool = False
 
 
 class Mapper:
-    """Makes the jobs of one source. Pure: the same event always becomes the same."""
+    """Makes the jobs of one source. The same event always becomes the same. Safe for threads."""
 
-    def __init__(self, source: str, plan: Plan) -> None:
-        """Raises TemplateError for a template that asks for what no event has."""
+    def __init__(self, source: str, plan: Plan, fetch: Fetch | None = None) -> None:
+        """fetch: gets what events only refer to. Raises TemplateError and ConditionError for what
+        asks for what no event has, and ConfigurationError where a library is missing."""
         self.source = source
         self._plan = plan
+        self._fetch = fetch
+        kinds = [plan.kind] if isinstance(plan.kind, str) else plan.kind
+        self._kinds = tuple(template(text) for text in kinds)
         self._texts = {
             name: template(text)
             for name, text in (
-                ("kind", plan.kind),
                 ("queue", plan.queue),
                 ("priority", plan.priority),
                 ("max_attempts", plan.max_attempts),
@@ -93,25 +110,36 @@ class Mapper:
         self._tags = tuple(template(text) for text in plan.tags)
         self._metadata = {name: template(text) for name, text in plan.metadata.items()}
         self._identity = None if plan.identity is None else template(plan.identity)
-        every = (*self._texts.values(), *self._tags, *self._metadata.values())
+        self._only = None if plan.only is None else condition(plan.only)
+        every = (*self._kinds, *self._texts.values(), *self._tags, *self._metadata.values())
         self._constant = all(one.constant is not None for one in every)
         self._like = lru_cache(maxsize=1000)(self._make_like)
-        self._always: NewJob | None = None
+        self._always: Sequence[NewJob] | None = None
 
-    def map(self, event: Event) -> Mapped:
-        """What becomes of `event`; never raises for one."""
+    @property
+    def fetches(self) -> bool:
+        """Whether `map` may take as long as a request to another server."""
+        return self._fetch is not None
+
+    def map(self, event: Event) -> Sequence[Mapped]:
+        """What becomes of `event`: at least one thing. Raises NotNow alone, and for no event."""
         try:
-            if event.body is None and self._plan.tombstones != "job":
-                if self._plan.tombstones == "skip":
-                    return Mapped(event, self.digest(event.id))
-                raise Unfit("a tombstone: it has no body; tombstones=job makes a job of one")
-            return self._mapped(event)
-        except (Unfit, InvalidJob, TemplateError) as error:
-            return self.unfit(event, str(error))
+            if event.refused:
+                raise Unfit(event.refused)
+            inner = unwrap(
+                event,
+                self._plan.unwrap,
+                self._fetch,
+                split=self._plan.split,
+                batches=not self._plan.own_ids,
+            )
         except Exception as error:
-            # A defect of ours costs this event a look at the quarantine and no other anything.
-            log.exception("source %s: event %.200s could not be mapped", self.source, event.id)
-            return self.unfit(event, f"could not be mapped: {type(error).__name__}: {error}")
+            return (self._without_job(event, error),)
+        if len(inner) == 1:
+            return self._jobs(event, inner[0])
+        if not inner:
+            return (Mapped(event, self.digest(event.id)),)
+        return [mapped for one in inner for mapped in self._jobs(one, one)]
 
     def unfit(self, event: Event, reason: str) -> Mapped:
         """An event for the quarantine. Its digest is none of a job: it may become one later."""
@@ -126,21 +154,61 @@ class Mapper:
         """The queue of all jobs, if it is the same for all."""
         return self._texts["queue"].constant
 
-    def _mapped(self, event: Event) -> Mapped:
-        content = read(event, self.source, self._plan.decoding)
-        if self._constant and not content.trace:
-            like = self._always
-            if like is None:
-                like = self._always = self._rendered(content)
-        else:
-            like = self._rendered(content)
+    def _jobs(self, came: Event, event: Event) -> Sequence[Mapped]:
+        """The jobs of a single event. came: what goes into quarantine for it."""
+        try:
+            if event.body is None and self._plan.tombstones != "job":
+                if self._plan.tombstones == "skip":
+                    return (Mapped(came, self.digest(event.id)),)
+                raise Unfit("a tombstone: it has no body; tombstones=job makes a job of one")
+            return self._mapped(came, event)
+        except Exception as error:
+            return (self._without_job(came, error),)
+
+    def _without_job(self, event: Event, error: Exception) -> Mapped:
+        """What becomes of `event`, of which `error` says why it is no job."""
+        if isinstance(error, NotNow):
+            raise error
+        if isinstance(error, PassedOver):
+            log.info("source %s: passed over %s", self.source, error)
+            return Mapped(event, self.digest(event.id))
+        if isinstance(error, Unfit | InvalidJob | TemplateError | ConditionError):
+            return self.unfit(event, str(error))
+        # A defect of ours costs this event a look at the quarantine and no other anything.
+        log.error(
+            "source %s: event %.200s could not be mapped", self.source, event.id, exc_info=error
+        )
+        return self.unfit(event, f"could not be mapped: {type(error).__name__}: {error}")
+
+    def _mapped(self, came: Event, event: Event) -> Sequence[Mapped]:
+        content = read(event, self.source, self._plan.decoding, self._fetch)
+        if self._only is not None and not self._only.holds(content):
+            return (Mapped(came, self.digest(event.id)),)
+        likes = self._always
+        if likes is None or content.trace:
+            likes = self._rendered(content)
+            if self._constant and not content.trace:
+                self._always = likes
         if self._identity is not None:
             identity = self._identity.render(content)
         else:
             identity = event.id if self._plan.own_ids else content.identity
-        digest = self.digest(identity)
+        return [
+            self._one(came, content, like, self._key(identity, number))
+            for number, like in enumerate(likes)
+        ]
+
+    def _key(self, identity: str, number: int) -> bytes:
+        """The unique key of the job of the kind with this number. That of the first is the same
+        whether others follow or not, and others have theirs by what they are called here."""
+        if not number:
+            return self.digest(identity)
+        return self.digest(f"{self._kinds[number].text}\0{identity}", "event of several kinds")
+
+    @staticmethod
+    def _one(came: Event, content: Content, like: NewJob, digest: bytes) -> Mapped:
         return Mapped(
-            event,
+            came,
             digest,
             NewJob(
                 like.kind,
@@ -157,14 +225,17 @@ class Mapper:
             ),
         )
 
-    def _rendered(self, content: object) -> NewJob:
-        metadata = [(name, one.render(content)) for name, one in self._metadata.items()]
-        metadata += getattr(content, "trace", ())
-        return self._like(
-            tuple((name, one.render(content)) for name, one in self._texts.items()),
-            tuple(one.render(content) for one in self._tags),
-            tuple(metadata),
+    def _rendered(self, content: Content) -> Sequence[NewJob]:
+        texts = tuple((name, one.render(content)) for name, one in self._texts.items())
+        tags = tuple(one.render(content) for one in self._tags)
+        metadata = (
+            *((name, one.render(content)) for name, one in self._metadata.items()),
+            *content.trace,
         )
+        return [
+            self._like((("kind", kind.render(content)), *texts), tags, metadata)
+            for kind in self._kinds
+        ]
 
     def _make_like(
         self,

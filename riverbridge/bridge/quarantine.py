@@ -7,6 +7,7 @@ import psycopg
 from riverbridge.bridge.deposit import Depositor, refusal, row_at_fault
 from riverbridge.bridge.kept import event_of
 from riverbridge.model.text import error_text
+from riverbridge.sources.base import NotNow
 from riverbridge.store import ingest
 from riverbridge.store.database import Connection, lost, transaction
 
@@ -15,7 +16,8 @@ def retry(connection: Connection, depositor: Depositor, id: int) -> str | None:
     """Make a job of an event in quarantine, by the present mapping, and take it out; both or none.
 
     Returns why it still cannot become one. None also where it is not there any more. An event that
-    became a job meanwhile, as it came again, becomes no other. Raises what psycopg raises.
+    became a job meanwhile, as it came again, becomes no other. Of one that holds several, those
+    that cannot be jobs are put into quarantine by themselves. Raises what psycopg raises.
     """
     schema = depositor.schema
     try:
@@ -23,13 +25,15 @@ def retry(connection: Connection, depositor: Depositor, id: int) -> str | None:
             rows = ingest.lock_quarantined(connection, [id], schema=schema)
             if not rows:
                 return None
-            mapped = depositor.mapper.map(event_of(rows[0]))
-            if mapped.reason:
-                ingest.explain_quarantined(connection, id, error_text(mapped.reason), schema=schema)
-                return mapped.reason
-            depositor.put(connection, [mapped])
+            first, *others = depositor.mapper.map(event_of(rows[0]))
+            if first.reason and not others:
+                ingest.explain_quarantined(connection, id, error_text(first.reason), schema=schema)
+                return first.reason
+            depositor.put(connection, [first, *others])
             ingest.release_quarantined(connection, [id], schema=schema)
             return None
+    except NotNow as error:
+        return str(error)
     except psycopg.Error as error:
         if lost(connection) or not row_at_fault(error):
             raise

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from riverbridge.demo.killer import Killer
-from riverbridge.demo.report import QUEUE, Report
+from riverbridge.demo.report import BACK, QUEUE, Report
 from riverbridge.demo.scene import Scene
 from riverbridge.demo.signals import Signals
 from riverbridge.demo.writer import Writer
@@ -39,6 +39,19 @@ class Options(NamedTuple):
     kill: bool
 
 
+class RoundTrip(msgspec.Struct, frozen=True):
+    """What came of the events in Kafka: jobs, and how many a worker worked.
+
+    lost: committed orders that came back as no job that was worked. twice: how often an order
+    became a second job, or its job was worked a second time.
+    """
+
+    jobs: int
+    worked: int
+    lost: int
+    twice: int
+
+
 class Result(msgspec.Struct, frozen=True):
     """What `--json` prints. Copies and losses are summed over both sinks; seconds run from the
     first order to the end of the comparison."""
@@ -50,6 +63,7 @@ class Result(msgspec.Struct, frozen=True):
     duplicates: int
     kills: int
     in_flight_at_kills: int
+    round_trip: RoundTrip
     seconds: float
 
 
@@ -83,6 +97,8 @@ class Play:
         self.phase = "starting the bridge"
         self.problems: list[str] = []
         self.started = time.monotonic()
+        self.worked = 0
+        self._next_look = 0.0
         self._next_kill = self.started + KILL_EVERY
         self._moved = self.started
         self._last: tuple[object, ...] = ()
@@ -121,10 +137,11 @@ class Play:
             if self._signals.ended and self.options.jobs is None:
                 self.phase = "delivering what is written"
                 self.writer.stop()
-                if self._progress()[1] == 0:
+                if self._progress()[1] == 0 and self._is_back():
                     return
             elif self.options.jobs is None:
                 self._hunt_live()
+                self._look_back()
             elif self._once():
                 return
             if self._has_stalled():
@@ -147,10 +164,26 @@ class Play:
         if self.options.kill and self.killer.kills < KILLS:
             self._hunt(completed, None if open_ else inserted)
             return False
-        return done and open_ == 0
+        self._look_back()
+        return done and open_ == 0 and self._is_back()
+
+    def _is_back(self) -> bool:
+        """Whether all that is committed came back from Kafka and was worked."""
+        self._next_look = 0.0
+        self._look_back()
+        return self.worked >= self.writer.inserted
+
+    def _look_back(self) -> None:
+        """Count, once a second, what came back."""
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + 1.0
+            _, self.worked = self._two("demo/worked", BACK)
 
     def _progress(self) -> tuple[int, int]:
-        row = self._connection.execute(statement("demo/progress"), {"queue": QUEUE}).fetchone()
+        return self._two("demo/progress", QUEUE)
+
+    def _two(self, name: str, queue: str) -> tuple[int, int]:
+        row = self._connection.execute(statement(name), {"queue": queue}).fetchone()
         assert row is not None  # an aggregate always gives one
         return int(row[0]), int(row[1])
 
@@ -180,7 +213,7 @@ class Play:
             self._next_kill = time.monotonic() + KILL_EVERY
 
     def _has_stalled(self) -> bool:
-        now = (self.writer.inserted, self.killer.kills, self.scene.report)
+        now = (self.writer.inserted, self.killer.kills, self.worked, self.scene.report)
         if now != self._last:
             self._last, self._moved = now, time.monotonic()
         if time.monotonic() - self._moved < STALLED:
@@ -197,6 +230,12 @@ class Play:
             self.problems.append(
                 f"{self.writer.inserted} orders were committed and {report.committed} are there"
             )
+        back = RoundTrip(*self._two("demo/worked", BACK), *self._two("demo/round_trip", BACK))
+        if back.lost or back.twice or back.jobs != report.committed:
+            self.problems.append(
+                f"of {report.committed} orders {back.jobs} came back from Kafka as jobs; "
+                f"{back.lost} were lost, {back.twice} times one was worked again"
+            )
         return Result(
             inserted=report.committed,
             rolled_back=self.writer.rolled_back,
@@ -205,5 +244,6 @@ class Play:
             duplicates=report.kafka.duplicates + report.sqs.duplicates,
             kills=self.killer.kills,
             in_flight_at_kills=self.killer.in_flight,
+            round_trip=back,
             seconds=round(time.monotonic() - self.started, 1),
         )

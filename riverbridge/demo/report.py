@@ -6,6 +6,8 @@ import msgspec
 
 QUEUE = "outbox"
 """River's queue that the demo's jobs go through."""
+BACK = "received"
+"""The queue of the jobs that are made of what the bridge sent to Kafka."""
 
 
 class SinkCount(msgspec.Struct, frozen=True):

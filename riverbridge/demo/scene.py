@@ -1,4 +1,4 @@
-"""The servers, the bridge and the reader: started, watched and stopped together."""
+"""The servers, the bridge, the worker and the reader: started, watched and stopped together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import msgspec
 import psycopg
 
 import riverbridge
-from riverbridge.demo.report import QUEUE, Report
+from riverbridge.demo.report import BACK, QUEUE, Report
 from riverbridge.embedded.broker import Broker
 from riverbridge.embedded.postgres import Postgres
 from riverbridge.embedded.process import (
@@ -59,6 +59,7 @@ class Scene:
         self._sqs: SqsServer | None = None
         self._bridge: ChildProcess | None = None
         self._reader: ChildProcess | None = None
+        self._worker: ChildProcess | None = None
         self._queue_url = ""
         self._read_to = 0
         self._bridges = 0
@@ -80,7 +81,7 @@ class Scene:
             for server in (self._postgres, self._broker, self._sqs):
                 if server is not None:
                     stack.callback(server.stop)
-            for child in (self._reader, self._bridge):
+            for child in (self._reader, self._worker, self._bridge):
                 if child is not None:
                     stack.callback(child.stop)
 
@@ -106,6 +107,7 @@ class Scene:
                 pool.submit(self._start_sqs),
             ]
             self._await(starts, stopped, say)
+        self._start_worker()
         self._start_reader()
         say(f"Console on http://{LOOPBACK}:{self._console_port}/ while the bridge runs")
 
@@ -171,6 +173,14 @@ class Scene:
             # A job that was leased at several kills would otherwise wait for minutes.
             "RIVERBRIDGE_ROUTES__ORDERS__RETRY": "fixed",
             "RIVERBRIDGE_ROUTES__ORDERS__RETRY_DELAY": "1",
+            # And back again: what is in the topic becomes jobs, which the worker works.
+            "RIVERBRIDGE_SOURCES__BACK__TYPE": "kafka",
+            "RIVERBRIDGE_SOURCES__BACK__BOOTSTRAP_SERVERS": self._broker.bootstrap_servers,
+            "RIVERBRIDGE_SOURCES__BACK__TOPICS": TOPIC,
+            "RIVERBRIDGE_SOURCES__BACK__KIND": "order.received",
+            "RIVERBRIDGE_SOURCES__BACK__QUEUE": BACK,
+            # A member that was killed is missed soon.
+            "RIVERBRIDGE_SOURCES__BACK__CONFIG": '{"session.timeout.ms":1000}',
             "RIVERBRIDGE_PROBES__PORT": "0",
             "RIVERBRIDGE_HTTP__PORT": str(self._console_port),
             "RIVERBRIDGE_HTTP__LABEL": "demo",
@@ -182,6 +192,17 @@ class Scene:
             settings["RIVERBRIDGE_BATCH_SIZE"] = str(self._batch_size)
         self._bridge = self._child(["riverbridge", "run"], f"bridge-{self._bridges}", settings)
         self._bridge.start(lambda: True)
+
+    def _start_worker(self) -> None:
+        settings = {
+            "DATABASE_URL": self.database_url,
+            "RIVERBRIDGE_ELECTIONS": "false",
+            "RIVERBRIDGE_PROBES__PORT": "0",
+            "RIVERBRIDGE_LOG__FORMAT": "text",
+        }
+        command = ["riverbridge", "work", "riverbridge.demo.worker:workers", f"--queue={BACK}=100"]
+        self._worker = self._child(command, "worker", settings)
+        self._worker.start(lambda: True)
 
     def _start_reader(self) -> None:
         assert self._broker is not None
@@ -221,6 +242,8 @@ class Scene:
         self._new_report()
         if not reading and not self.report.final:
             raise ServerFailed(f"the reader has ended:\n{self._reader.tail()}")
+        if self._worker is not None and not self._worker.running:
+            raise ServerFailed(f"the worker has ended by itself:\n{self._worker.tail()}")
         if self._bridge is not None and not self._bridge.running:
             raise ServerFailed(f"the bridge has ended by itself:\n{self._bridge.tail()}")
 

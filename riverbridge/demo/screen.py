@@ -77,7 +77,8 @@ class Picture:
         writer, report = self._play.writer, self._play.scene.report
         inserted = writer.inserted
         kafka, sqs = report.kafka.delivered, report.sqs.delivered
-        rates = self._rates.of((inserted, writer.rolled_back, kafka, sqs))
+        worked = self._play.worked
+        rates = self._rates.of((inserted, writer.rolled_back, kafka, sqs, worked))
         table = Table(box=None, expand=True)
         table.add_column("")
         for head in ("total", "per second", "lag"):
@@ -87,6 +88,7 @@ class Picture:
             ("orders rolled back", writer.rolled_back, ""),
             ("read from Kafka, topic orders", kafka, f"{max(0, inserted - kafka):,}"),
             ("read from SQS, queue billing", sqs, f"{max(0, inserted - sqs):,}"),
+            ("Kafka's as jobs again, worked", worked, f"{max(0, inserted - worked):,}"),
         )
         for (name, total, lag), rate in zip(rows, rates, strict=True):
             table.add_row(name, f"{total:,}", f"{rate:,.0f}", lag)
@@ -140,6 +142,7 @@ class Lines:
                 f"{time.monotonic() - self._play.started:.0f} s, {self._play.phase}: "
                 f"{writer.inserted} committed, {writer.rolled_back} rolled back, "
                 f"{report.kafka.delivered} from Kafka, {report.sqs.delivered} from SQS, "
+                f"{self._play.worked} jobs again and worked, "
                 f"{self._play.killer.kills} kills",
                 soft_wrap=True,
                 highlight=False,
@@ -151,7 +154,9 @@ def summary(result: Result) -> str:
     return (
         f"{result.inserted:,} orders committed, {result.rolled_back:,} rolled back. "
         f"Read back: {result.delivered['kafka']:,} from Kafka, {result.delivered['sqs']:,} "
-        f"from SQS. Lost: {result.lost}. Copies: {result.duplicates}. "
+        f"from SQS; {result.round_trip.worked:,} of Kafka's became jobs again and were worked, "
+        f"{result.round_trip.lost} lost and {result.round_trip.twice} twice. "
+        f"Lost: {result.lost}. Copies: {result.duplicates}. "
         f"Kills: {result.kills}, with {result.in_flight_at_kills:,} jobs in flight. "
         f"{result.seconds:.1f} s."
     )

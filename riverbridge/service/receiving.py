@@ -16,6 +16,8 @@ from riverbridge.store.database import Connect
 
 INBOX = 7 * 24 * 3600.0
 """Seconds that the inbox remembers the events of a source without a position."""
+FETCHED = 64 << 20
+"""Bytes that the fetched bodies of a batch may have, and so how many events it may hold."""
 
 
 def make_receivers(
@@ -48,13 +50,20 @@ def make_intake(name: str, source: SourceSettings) -> Intake:
         own_ids=source.own_ids,
         decoding=source.decode,
         tombstones=source.tombstones,
+        only=source.filter,
+        unwrap=source.envelopes,
+        split=source.split,
     )
+    fetch = source.fetch.open()
+    count = source.batch_size
+    if fetch is not None:
+        count = min(count, max(1, FETCHED // source.fetch.limit))
     remember = source.remember
     if remember is None:
         remember = 0.0 if source.positioned else INBOX
     return Intake(
-        Mapper(name, plan),
-        Bounds(source.batch_size, source.batch_bytes),
+        Mapper(name, plan, fetch),
+        Bounds(count, source.batch_bytes),
         remember=timedelta(seconds=remember) if remember else None,
         pause_above=source.pause_above,
     )

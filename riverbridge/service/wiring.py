@@ -18,6 +18,7 @@ from riverbridge.bridge.condition import Condition
 from riverbridge.bridge.dead_letters import DeadLetters
 from riverbridge.bridge.envelope import Envelope
 from riverbridge.bridge.ledger import LedgerOutlet
+from riverbridge.bridge.mapping import condition as event_condition
 from riverbridge.bridge.mapping import template as event_template
 from riverbridge.bridge.outlet import Outlet, Service
 from riverbridge.bridge.recovery import Lot
@@ -47,6 +48,7 @@ def read_settings() -> Settings:
         check_body=Body.parse,
         check_condition=Condition.parse,
         check_event_template=event_template,
+        check_event_condition=event_condition,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from riverbridge.errors import TemplateError
+from riverbridge.errors import ConditionError, ConfigurationError, TemplateError
 from riverbridge.settings.models import Route, Settings
 from riverbridge.settings.reading import Problem
 from riverbridge.settings.shape import Path
@@ -28,6 +28,7 @@ class Checked:
     check_body: CheckTemplate | None = None
     check_condition: CheckCondition | None = None
     check_event_template: CheckTemplate | None = None
+    check_event_condition: CheckCondition | None = None
 
     def pairs(self) -> Iterator[tuple[str, Route, str, SinkSettings]]:
         """Each route with each of its sinks, as that is for the route."""
@@ -44,6 +45,15 @@ def found_in(sink: SinkSettings) -> list[Found]:
 
 def sink_path(sink: str, field: str) -> Path:
     return ("sinks", sink, *field.split(".")) if field else ("sinks", sink)
+
+
+def judged(check: CheckCondition | None, path: Path, text: str | None) -> Iterator[Problem]:
+    """A problem, if `check` refuses the condition."""
+    try:
+        if check is not None and text is not None:
+            check(text)
+    except (ConditionError, ConfigurationError) as error:
+        yield Problem(path, " ".join(str(error).split()))
 
 
 def parsed(check: CheckTemplate | None, templates: Iterable[tuple[Path, str]]) -> Iterator[Problem]:

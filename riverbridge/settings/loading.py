@@ -47,13 +47,15 @@ def load(
     check_body: CheckTemplate | None = None,
     check_condition: CheckCondition | None = None,
     check_event_template: CheckTemplate | None = None,
+    check_event_condition: CheckCondition | None = None,
 ) -> Settings:
     """The settings from `env` (by default the process's), over `.env`, over the TOML file.
 
     None leaves a file out; only the two default files may be absent. `check_template` and
     `check_body`, over a job, and `check_event_template`, of a source, raise TemplateError,
-    `check_condition` ConditionError or ConfigurationError. Raises ConfigurationError with every
-    problem, a line each, starting with the variable or file; no line holds a secret.
+    `check_condition` and `check_event_condition` ConditionError or ConfigurationError. Raises
+    ConfigurationError with every problem, a line each, starting with the variable or file; no line
+    holds a secret.
     """
     env = os.environ if env is None else env
     # Twice: what may stand in an entry is known only when its type has been read.
@@ -69,6 +71,7 @@ def load(
         check_body,
         check_condition,
         check_event_template,
+        check_event_condition,
     )
     draft.add(rules.problems(checked))
     if require_database and settings.database_url is None:

@@ -12,6 +12,7 @@ from riverbridge.settings.parts import Part
 from riverbridge.settings.sinks.kinds import OURS
 from riverbridge.settings.sinks.large import Large, OwnLarge
 from riverbridge.settings.sinks.schema import Registry
+from riverbridge.settings.sources.fetch import Fetch
 from riverbridge.settings.sources.kinds import OURS as SOURCES
 
 _HEAD = """\
@@ -113,6 +114,12 @@ _SECTIONS: tuple[tuple[str, str, shape.Path, tuple[type[Part], ...]], ...] = (
         (OwnLarge,),
     ),
     *((kind.title, "", ("sources", "<NAME>"), (kind,)) for kind in SOURCES),
+    (
+        "Bodies that lie elsewhere",
+        "For all sources. [More](ingest.md#bodies-that-lie-elsewhere).",
+        ("sources", "<NAME>", "fetch"),
+        (Fetch,),
+    ),
 )
 
 

@@ -7,9 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import get_args
 
-from riverbridge.errors import ConditionError, ConfigurationError
 from riverbridge.settings import sharing
-from riverbridge.settings.checked import Checked, found_in, sink_path
+from riverbridge.settings.checked import Checked, found_in, judged, sink_path
 from riverbridge.settings.models import Route
 from riverbridge.settings.reading import Problem
 from riverbridge.settings.shape import Path, variable
@@ -249,11 +248,7 @@ def _conditions(checked: Checked) -> Iterator[Problem]:
                 "jobs a queue of their own",
                 (("routes", name, "ordered"),),
             )
-        try:
-            if checked.check_condition is not None:
-                checked.check_condition(route.when)
-        except (ConditionError, ConfigurationError) as error:
-            yield Problem(path, " ".join(str(error).split()))
+        yield from judged(checked.check_condition, path, route.when)
 
 
 def _retries(checked: Checked) -> Iterator[Problem]:

@@ -124,8 +124,11 @@ def _insecure(settings: Settings) -> Iterator[tuple[Path, str, bool]]:
                         path = ("routes", route_name, "overrides", name, "url")
                         yield path, text, settings.sinks[name].insecure
     for name, source in settings.sources.items():
-        for at, text in source.insecurities():
-            yield ("sources", name, at), text, source.insecure
+        for at, text in (
+            *source.insecurities(),
+            *within("fetch", source.fetch.insecurities()),
+        ):
+            yield ("sources", name, *at.split(".")), text, source.insecure
 
 
 def _used_templates(checked: Checked) -> Iterator[Problem]:

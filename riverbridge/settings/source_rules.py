@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from riverbridge.settings import checks
-from riverbridge.settings.checked import Checked, parsed
+from riverbridge.settings.checked import Checked, judged, parsed
 from riverbridge.settings.reading import Problem
 from riverbridge.settings.secrets import MASK, Pairs
 from riverbridge.settings.shape import variable
@@ -27,6 +27,7 @@ def _sources(checked: Checked) -> Iterator[Problem]:
             )
         templates = [(("sources", name, field), text) for field, text in source.templates]
         yield from parsed(checked.check_event_template, templates)
+        yield from judged(checked.check_event_condition, ("sources", name, "filter"), source.filter)
 
 
 def _hooks(checked: Checked) -> Iterator[Problem]:

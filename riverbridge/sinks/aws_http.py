@@ -75,20 +75,23 @@ class Connection:
         self._connecting = False
         self._aborted = False
 
-    def post(self, headers: dict[str, str], body: bytes, deadline: float) -> Answer:
-        """The answer, whatever its status. Raises NotSent, Refused or Lost."""
+    def post(
+        self, headers: dict[str, str], body: bytes, deadline: float, most: int = MAX_ANSWER
+    ) -> Answer:
+        """The answer, whatever its status, of at most `most` bytes. Raises NotSent, Refused or
+        Lost."""
         self._open(deadline)
         try:
             self._http.send(_head(headers, len(body)) + body)
             response = http.client.HTTPResponse(self._http.sock, method="POST")
             response.begin()
             # Without a number, read() tells an answer that was cut short from a whole one.
-            short = response.length is not None and response.length <= MAX_ANSWER
-            data = response.read() if short else response.read(MAX_ANSWER + 1)
+            short = response.length is not None and response.length <= most
+            data = response.read() if short else response.read(most + 1)
             if response.will_close:
                 self._http.close()
-            if len(data) > MAX_ANSWER:
-                raise http.client.HTTPException(f"an answer of more than {MAX_ANSWER} bytes")
+            if len(data) > most:
+                raise http.client.HTTPException(f"an answer of more than {most} bytes")
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._http.close()
             raise Lost(reason(error)) from error

@@ -53,6 +53,29 @@ _BUCKET = frozenset(
 )
 
 
+def s3_client(
+    region: str | None, endpoint_url: str | None, timeout: float, connections: int
+) -> Any:
+    """A client of S3 that tries nothing twice: its callers count their attempts.
+
+    region, endpoint_url: else those of boto3's normal configuration, which also has the
+    credentials. timeout: seconds without a byte. Raises ConfigurationError; nothing is sent.
+    """
+    config = Config(
+        connect_timeout=min(3.0, timeout),
+        read_timeout=timeout,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=connections,
+        s3={"addressing_style": "path"} if endpoint_url else {},
+    )
+    try:
+        return boto3.session.Session().client(
+            "s3", region_name=region, endpoint_url=endpoint_url, config=config
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigurationError(f"S3: cannot be used as configured: {error}") from error
+
+
 class Claims:
     """Objects in one bucket, under keys that begin with `prefix`.
 
@@ -60,9 +83,8 @@ class Claims:
     left. Objects have the bucket's own encryption and no ACL: private, unless the bucket says
     otherwise. Nothing deletes them; that is for a lifecycle rule.
 
-    region, endpoint_url: else those of boto3's normal configuration, which also has the
-    credentials. kms_key: encrypt with this key of KMS instead of the bucket's own way.
-    timeout: seconds one upload may take.
+    region, endpoint_url: as for `s3_client`. kms_key: encrypt with this key of KMS instead of the
+    bucket's own way. timeout: seconds one upload may take.
 
     Raises ConfigurationError for values that cannot work; nothing is sent.
     """
@@ -82,20 +104,7 @@ class Claims:
         self._more: dict[str, str] = {}
         if kms_key is not None:
             self._more = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key}
-        config = Config(
-            connect_timeout=min(3.0, timeout),
-            read_timeout=timeout,
-            # Whether it is tried again is for River to say, who counts the attempts.
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            max_pool_connections=2 * AT_ONCE,
-            s3={"addressing_style": "path"} if endpoint_url else {},
-        )
-        try:
-            self._client: Any = boto3.session.Session().client(
-                "s3", region_name=region, endpoint_url=endpoint_url, config=config
-            )
-        except (BotoCoreError, ValueError) as error:
-            raise ConfigurationError(f"S3: cannot be used as configured: {error}") from error
+        self._client = s3_client(region, endpoint_url, timeout, 2 * AT_ONCE)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="claims")
 
     def key(self, id_: str) -> str:

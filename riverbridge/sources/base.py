@@ -13,11 +13,23 @@ inbox remembers those.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 import msgspec
+
+Fetch = Callable[[str], bytes]
+"""Gets what lies at a URI. Raises NotToBeHad and NotNow."""
+
+
+class NotToBeHad(Exception):
+    """What an event refers to is not there, or not to be fetched: asking again has no other
+    answer."""
+
+
+class NotNow(Exception):
+    """Who has what an event refers to does not answer, or not as it should: to be asked again."""
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
@@ -35,6 +47,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     topic: the topic, queue or table that it came from; "" where the source has only one.
     at: when it happened, if the source says so.
     position: only of a `Positioned` source.
+    refused: why its source will not have it become a job by itself: it goes into quarantine.
     """
 
     id: str
@@ -44,6 +57,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, bytes], ...] = ()
     at: datetime | None = None
     position: Position | None = None
+    refused: str = ""
 
 
 class Bounds(msgspec.Struct, frozen=True):

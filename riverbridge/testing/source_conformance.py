@@ -149,13 +149,15 @@ class SourceConformance:
             trial.wait(trial.complete)
 
     def test_poison_blocks_nothing_and_is_kept_as_it_came(self, trial: Trial) -> None:
+        poison = [body for body in POISON if trial.harness.carries(body)]
+        assert len(poison) > 1
         trial.send(5)
-        trial.harness.send(POISON)
+        trial.harness.send(poison)
         trial.send(5)
         with trial.receiving():
             trial.wait(trial.complete)
-            trial.wait(lambda: len(trial.quarantined()) == len(POISON))
-        assert {row.body for row in trial.quarantined()} == set(POISON)
+            trial.wait(lambda: len(trial.quarantined()) == len(poison))
+        assert {row.body for row in trial.quarantined()} == set(poison)
         assert all(row.reason for row in trial.quarantined())
 
     def test_what_the_database_refuses_blocks_nothing_and_can_be_made_a_job_later(

@@ -27,6 +27,10 @@ class SourceHarness(ABC):
         """Let these events happen, in their order where the source has one; they are there on
         return."""
 
+    def carries(self, body: bytes) -> bool:
+        """Whether the server takes an event with such a body at all."""
+        return True
+
     def send_again(self, bodies: Sequence[bytes]) -> bool:
         """Have the server deliver these events, which were sent and acknowledged, once more, as
         the same. False where the server cannot be made to."""

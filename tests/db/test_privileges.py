@@ -329,7 +329,7 @@ def take_in(role: Role) -> None:
     with role.database.connect() as connection:
         ingest.begin(connection, "shop", {"p": "0"})
         assert ingest.positions(connection, "shop") == {"p": "0"}
-        batch = [mapper.map(event) for event in events]
+        batch = [one for event in events for one in mapper.map(event)]
         done = depositor.write(connection, batch, {"p": ("0", "2")})
         assert (done.jobs, done.quarantined) == (1, 1)
         QueueTable(None).depth(connection, "default")

@@ -32,7 +32,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks i
 ROOT = Path(__file__).parents[2]
 KEYS = [
     "inserted", "rolled_back", "delivered", "lost", "duplicates", "kills", "in_flight_at_kills",
-    "seconds",
+    "round_trip", "seconds",
 ]  # fmt: skip
 
 
@@ -79,6 +79,7 @@ def test_once_delivers_every_committed_order_and_none_that_was_rolled_back() -> 
     assert result["delivered"] == {"kafka": 300, "sqs": 300}
     assert result["lost"] == result["duplicates"] == 0
     assert result["kills"] == result["in_flight_at_kills"] == 0
+    assert result["round_trip"] == {"jobs": 300, "worked": 300, "lost": 0, "twice": 0}
     assert result["seconds"] > 0
 
 
@@ -87,6 +88,8 @@ def test_nothing_is_lost_when_the_bridge_is_killed_with_deliveries_out() -> None
     assert result["inserted"] == 2000
     assert result["delivered"] == {"kafka": 2000, "sqs": 2000}
     assert result["lost"] == 0
+    # What was sent twice is one job all the same.
+    assert result["round_trip"] == {"jobs": 2000, "worked": 2000, "lost": 0, "twice": 0}
     assert result["kills"] == 3
     assert result["in_flight_at_kills"] >= 3
     # Only what was out can come twice: at each kill it is at most a batch of 50 in each lane.

@@ -1,4 +1,5 @@
-"""A process that reads a topic into Postgres, and kills or stops itself where it is told to.
+"""A process that reads a topic or a queue into Postgres, and kills or stops itself where it is told
+to.
 
 python -m tests.ingest.killed '{"servers": …, "point": "written", "nth": 3, "signal": 9}'
 """
@@ -11,12 +12,36 @@ import signal
 import sys
 import threading
 from datetime import timedelta
+from typing import Any
+
+from botocore.credentials import Credentials
 
 from riverbridge.bridge.intake import Intake, Receiver
 from riverbridge.bridge.mapping import Mapper, Plan
-from riverbridge.sources.base import Bounds
+from riverbridge.sources.base import Bounds, Source
 from riverbridge.sources.kafka import KafkaSource
+from riverbridge.sources.sqs import SqsSource
 from riverbridge.testing.crash import Trap
+
+
+def opened(told: dict[str, Any]) -> Source:
+    if "queue_url" in told:
+        return SqsSource(
+            name="events",
+            queue_url=told["queue_url"],
+            endpoint_url=told["endpoint_url"],
+            region="us-east-1",
+            credentials=Credentials("test", "test"),
+            wait=1,
+            hidden=told["hidden"],
+        )
+    return KafkaSource(
+        name="events",
+        bootstrap_servers=told["servers"],
+        topics=[told["topic"]],
+        group="killed",
+        config={"session.timeout.ms": 1000},
+    )
 
 
 def main() -> None:
@@ -28,15 +53,7 @@ def main() -> None:
     )
     receiver = Receiver(
         "events",
-        lambda: trap.around(
-            KafkaSource(
-                name="events",
-                bootstrap_servers=told["servers"],
-                topics=[told["topic"]],
-                group="killed",
-                config={"session.timeout.ms": 1000},
-            )
-        ),
+        lambda: trap.around(opened(told)),
         Intake(Mapper("events", Plan(kind="event")), Bounds(100), remember=timedelta(days=7)),
         connect=trap.connect(told["dsn"]),
     )

@@ -44,8 +44,11 @@ def connection(tables: Database) -> Iterator[Counting]:
 
 def batch(first: int, count: int) -> list[Mapped]:
     return [
-        MAPPER.map(Event(f"e{n}", b'{"n": %d}' % n, position=Position("p", str(n + 1))))
+        mapped
         for n in range(first, first + count)
+        for mapped in MAPPER.map(
+            Event(f"e{n}", b'{"n": %d}' % n, position=Position("p", str(n + 1)))
+        )
     ]
 
 
@@ -143,7 +146,7 @@ def test_what_is_no_rows_fault_puts_nothing_away(connection: Counting, tables: D
 def test_what_lies_in_quarantine_and_comes_again_lies_there_once(
     connection: Counting, tables: Database
 ) -> None:
-    bad = MAPPER.map(Event("bad", b"{"))
+    [bad] = MAPPER.map(Event("bad", b"{"))
     for depositor in (Depositor(MAPPER, remember=DAY), Depositor(MAPPER)):
         depositor.write(connection, [bad, *batch(0, 1)], {})
     assert len(quarantined(tables)) == 1

@@ -27,16 +27,19 @@ def _events(tables: Database) -> None:
         Event("c", b"\x00\xff\x00"),
     ]
     with tables.connect() as connection:
-        Depositor(mapper).write(connection, [mapper.map(event) for event in events], {})
+        Depositor(mapper).write(
+            connection, [one for event in events for one in mapper.map(event)], {}
+        )
 
 
-def call(database: Database, *args: str, kind: str = "{body.type}") -> Result:
+def call(database: Database, *args: str, kind: str = "{body.type}", split: str = "false") -> Result:
     env = {
         "DATABASE_URL": database.dsn,
         "RIVERBRIDGE_SOURCES__SHOP__TYPE": "kafka",
         "RIVERBRIDGE_SOURCES__SHOP__BOOTSTRAP_SERVERS": "nowhere:1",
         "RIVERBRIDGE_SOURCES__SHOP__TOPICS": "shop",
         "RIVERBRIDGE_SOURCES__SHOP__KIND": kind,
+        "RIVERBRIDGE_SOURCES__SHOP__SPLIT": split,
     }
     return CliRunner(env=env).invoke(main, ["quarantine", *args])
 
@@ -64,6 +67,22 @@ def test_retry_by_a_corrected_mapping_makes_each_a_job_once(tables: Database) ->
     assert call(tables, "retry", "1", "2", kind="shop.event").exit_code == 0
     assert len(args_of(tables)) == 2
     assert [row.id for row in quarantined(tables)] == [3]
+
+
+def test_one_that_holds_several_becomes_theirs_and_each_that_is_none_lies_there_alone(
+    tables: Database,
+) -> None:
+    mapper = Mapper("shop", PLAN)
+    event = Event("d", b'[{"type": "shop.a"}, {"n": 4}, {"type": "shop.b"}]')
+    with tables.connect() as connection:
+        Depositor(mapper).write(connection, mapper.map(event), {})
+    assert [row.event_id for row in quarantined(tables)] == ["a", "b", "c", "d"]
+    assert call(tables, "retry", "4", split="true").exit_code == 0
+    assert args_of(tables) == [{"type": "shop.a"}, {"type": "shop.b"}]
+    *_, left = quarantined(tables)
+    assert (left.event_id, left.body) == ("d#1", b'{"n": 4}')
+    assert call(tables, "retry", str(left.id), kind="shop.event", split="true").exit_code == 0
+    assert args_of(tables)[2:] == [{"n": 4}]
 
 
 def test_drop_asks_and_then_forgets(tables: Database) -> None:

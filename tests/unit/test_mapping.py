@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from riverbridge.bridge.mapping import ANY_STATE, Mapper, Plan
-from riverbridge.errors import TemplateError
+from riverbridge.errors import ConditionError, TemplateError
 from riverbridge.model.options import NewJob
 from riverbridge.sources.base import Event
 
@@ -24,14 +24,14 @@ HEADERS = (
 
 
 def job_of(event: Event, plan: Plan = PLAN) -> NewJob:
-    mapped = Mapper("events", plan).map(event)
+    [mapped] = Mapper("events", plan).map(event)
     assert mapped.reason == ""
     assert mapped.job is not None
     return mapped.job
 
 
 def reason_of(event: Event, plan: Plan = PLAN) -> str:
-    mapped = Mapper("events", plan).map(event)
+    [mapped] = Mapper("events", plan).map(event)
     assert mapped.job is None
     return mapped.reason
 
@@ -140,7 +140,7 @@ def test_binary_and_structured_cloud_events_are_the_same_event() -> None:
     one, other = job_of(binary, plan), job_of(structured, plan)
     assert json.loads(one.args) == json.loads(other.args) == {"n": 1}
     assert (one.kind, one.tags, one.unique_key) == (other.kind, other.tags, other.unique_key)
-    elsewhere = Mapper("other", plan).map(binary)
+    [elsewhere] = Mapper("other", plan).map(binary)
     assert elsewhere.digest != one.unique_key
 
 
@@ -176,8 +176,41 @@ def test_the_identity_is_the_events_unless_said() -> None:
 
 
 def test_a_tombstone_is_passed_over_made_a_job_or_put_away() -> None:
-    skipped = Mapper("events", PLAN).map(Event("1", None, key=b"k-1"))
+    [skipped] = Mapper("events", PLAN).map(Event("1", None, key=b"k-1"))
     assert (skipped.job, skipped.reason) == (None, "")
     made = job_of(Event("1", None, key=b"k-1"), replace(PLAN, tombstones="job", tags=("{key}",)))
     assert (json.loads(made.args), made.tags) == ({"value": None}, ("k-1",))
     assert "tombstone" in reason_of(Event("1", None), replace(PLAN, tombstones="quarantine"))
+
+
+@pytest.mark.parametrize(
+    ("only", "taken"),
+    [
+        ("body.n > 5", True),
+        ("body.n > 9", False),
+        ("body.missing == 1", False),
+        ('event.type == "order.placed" && event.source == "shop"', True),
+        ('event.type != "order.placed"', False),
+        ('headers["x-plan"] == "pro" && "ce_id" in headers', True),
+        ('headers["none"] == "pro"', False),
+        ('event.key == "k1" && event.topic == "t" && event.id == "17"', True),
+        ('timestamp(event.time) > timestamp("2026-01-01T00:00:00Z")', False),
+        ("has(event.subject) && !has(event.nothing)", True),
+    ],
+)
+def test_only_events_of_which_the_filter_is_true_become_jobs(only: str, taken: bool) -> None:
+    pytest.importorskip("cel_expr_python")
+    headers = (*HEADERS, ("X-Plan", b"pro"))
+    event = Event("t/0@7", b'{"n": 9}', "t", b"k1", headers, datetime(2026, 1, 1, tzinfo=UTC))
+    [mapped] = Mapper("events", replace(PLAN, only=only)).map(event)
+    assert (mapped.job is not None, mapped.reason) == (taken, "")
+
+
+def test_what_a_filter_cannot_judge_is_put_away() -> None:
+    pytest.importorskip("cel_expr_python")
+    assert "body.n" in reason_of(Event("1", b'{"n": "x"}'), replace(PLAN, only="body.n > 5"))
+    # A field that is not there is nothing that cannot be judged.
+    [plain] = Mapper("events", replace(PLAN, only='event.type != "t"')).map(Event("1", b"{}"))
+    assert (plain.job, plain.reason) == (None, "")
+    with pytest.raises(ConditionError, match="args"):
+        Mapper("events", replace(PLAN, only="args.n > 5"))

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from pydantic import Field
 
-from riverbridge.bridge.mapping import template
+from riverbridge.bridge.mapping import condition, template
 from riverbridge.errors import ConfigurationError
 from riverbridge.service import receiving
 from riverbridge.settings import load
@@ -86,3 +86,53 @@ def test_another_package_may_bring_a_kind() -> None:
     assert not failed
     with pytest.raises(NotImplementedError, match=r"Pigeon has no open\(\)"):
         Pigeon.model_validate({"type": "pigeon", "kind": "k1"}).open("s")
+
+
+SQS = {
+    S + "TYPE": "sqs",
+    S + "QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/q",
+    S + "KIND": "k1",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "why"),
+    [
+        ({S + "QUEUE_URL": "sqs.example/q"}, "QUEUE_URL", "URL"),
+        ({S + "QUEUE_URL": "http://sqs.example/1/q"}, "QUEUE_URL", "unencrypted"),
+        ({S + "ENDPOINT_URL": "http://sqs.example"}, "ENDPOINT_URL", "unencrypted"),
+        ({S + "WAIT": "30s"}, "WAIT", "above the limit of 20 s"),
+        ({S + "VISIBILITY": "1s"}, "VISIBILITY", "below the limit of 10 s"),
+        (
+            {S + "UNWRAP": "sns,kafka"},
+            "UNWRAP",
+            "item 2 of the list: is not sns, eventbridge or s3",
+        ),
+        ({S + "REMEMBER": "0"}, "REMEMBER", "no position that is stored"),
+        ({S + "FETCH__FROM": "http://a/"}, "FETCH__FROM", "neither s3://bucket/prefix nor https"),
+        ({S + "FETCH__ENDPOINT_URL": "http://s3.example"}, "FETCH__ENDPOINT_URL", "unencrypted"),
+        ({S + "BOOTSTRAP_SERVERS": "b:9092"}, "BOOTSTRAP_SERVERS", ""),
+    ],
+)
+def test_what_cannot_work_of_an_sqs_source_is_said(
+    given: dict[str, str], name: str, why: str
+) -> None:
+    [problem] = refused(SQS | given)
+    assert problem.startswith(f"{S}{name}: ")
+    assert why in problem
+
+
+def test_an_sqs_source_remembers_and_takes_what_is_set() -> None:
+    source = read(SQS | {S + "UNWRAP": "sns,s3", S + "KIND": "a1,{type}"}).sources["s"]
+    intake = receiving.make_intake("s", source)
+    assert intake.remember is not None
+    assert intake.remember.days == 7
+    assert source.envelopes == ("sns", "s3")
+    assert source.kind == ("a1", "{type}")
+
+
+def test_a_filter_is_checked_over_an_event() -> None:
+    pytest.importorskip("cel_expr_python")
+    env = GIVEN | {"DATABASE_URL": "postgresql://a@b/c", S + "FILTER": "args.total > 1"}
+    with pytest.raises(ConfigurationError, match=r"S__FILTER: .*args"):
+        load(env, None, None, check_event_condition=condition)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
@@ -10,12 +10,14 @@ from pydantic import Field
 from riverbridge.settings.parts import DAY, INSECURE, Boolean, Part, Template
 from riverbridge.settings.secrets import Pairs
 from riverbridge.settings.sinks.base import Found
+from riverbridge.settings.sources.fetch import Fetch
 from riverbridge.settings.values import Bytes, Choice, Names, Properties, Seconds, Text, Whole
 from riverbridge.sources.base import Source
 
 Decoding = Literal["json", "text", "base64"]
 Tombstones = Literal["skip", "job", "quarantine"]
-"""Both as `riverbridge.bridge.mapping` has them."""
+Wrapping = Literal["sns", "eventbridge", "s3"]
+"""All as `riverbridge.bridge.mapping` has them."""
 
 
 class SourceSettings(Part):
@@ -39,8 +41,20 @@ class SourceSettings(Part):
     itself as a CloudEvent."""
 
     type: str
-    kind: Template = Field(
-        description="The kind of the jobs; may use the event, as in `{type}`.", examples=["signup"]
+    kind: Annotated[tuple[str, ...], Names(Text(1024, kind="template"), "kinds")] = Field(
+        description="The kind of the jobs; may use the event, as in `{type}`. Of several an event "
+        "becomes a job of each; add further ones behind the first.",
+        examples=["signup"],
+    )
+    filter: Annotated[str | None, Text(4096, kind="condition")] = Field(
+        None,
+        description="Take only events of which this is true, and pass the others over: a condition "
+        "in CEL over `body`, `headers`, and `event` with what templates may use; needs "
+        "`riverbridge[conditions]`.",
+        examples=['event.type == "signup" && body.plan != "free"'],
+    )
+    split: Boolean = Field(
+        False, description="A body that is a JSON array is an event for each of its elements."
     )
     queue: Template = Field("default", description="The queue of the jobs; may use the event.")
     priority: Template = Field(
@@ -96,6 +110,12 @@ class SourceSettings(Part):
         8 << 20, description="About the most bytes of bodies in one transaction."
     )
     insecure: Boolean = Field(False, description=INSECURE)
+    fetch: Fetch = Fetch()  # type: ignore[call-arg]
+
+    @property
+    def envelopes(self) -> Sequence[Wrapping]:
+        """The envelopes that are taken off its events."""
+        return ()
 
     @property
     def wants_loopback(self) -> str | None:
@@ -105,7 +125,8 @@ class SourceSettings(Part):
     @property
     def templates(self) -> Iterable[tuple[str, str]]:
         """Every template, with the field that it is in."""
-        for name in ("kind", "queue", "priority", "max_attempts", "scheduled_at", "identity"):
+        yield from (("kind", text) for text in self.kind)
+        for name in ("queue", "priority", "max_attempts", "scheduled_at", "identity"):
             if (text := getattr(self, name)) is not None:
                 yield name, text
         yield from (("tags", text) for text in self.tags or ())

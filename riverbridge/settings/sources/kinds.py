@@ -7,12 +7,13 @@ from importlib.metadata import entry_points
 from riverbridge.settings.sinks.kinds import gather
 from riverbridge.settings.sources.base import SourceSettings
 from riverbridge.settings.sources.kafka import KafkaSource
+from riverbridge.settings.sources.sqs import SqsSource
 from riverbridge.settings.sources.webhook import WebhookSource
 
 GROUP = "riverbridge.sources"
 """The entry point group in which packages name their kinds."""
 
-OURS: tuple[type[SourceSettings], ...] = (KafkaSource, WebhookSource)
+OURS: tuple[type[SourceSettings], ...] = (KafkaSource, SqsSource, WebhookSource)
 
 KINDS, FAILED = gather(entry_points(group=GROUP), SourceSettings, OURS)
 """The kinds of sources: ours, and those that installed packages bring."""

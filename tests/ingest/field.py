@@ -1,0 +1,91 @@
+"""Numbered events, and processes that make jobs of them and are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.database import Database
+from tests.support.wait import eventually
+
+ROOT = Path(__file__).parents[2]
+
+
+class Field(ABC):
+    """Somewhere events are sent to. sent, bad: how many were, and how many that are no JSON."""
+
+    def __init__(self, database: Database, told: dict[str, object]) -> None:
+        """told: what a process has to know to read them (`tests.ingest.killed`)."""
+        self.database = database
+        self.sent = self.bad = self.killed = 0
+        self._told = {"dsn": database.dsn} | told
+
+    def produce(self, count: int) -> None:
+        """So many more events, and one that is no JSON."""
+        bodies = [b'{"n": %d}' % number for number in range(self.sent, self.sent + count)]
+        self.send([*bodies, b'{"n": %d' % self.sent])
+        self.sent += count
+        self.bad += 1
+
+    @abstractmethod
+    def send(self, bodies: Sequence[bytes]) -> None:
+        """Let these events happen."""
+
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether all that was sent was read."""
+
+    @contextmanager
+    def process(self, **told: object) -> Iterator[subprocess.Popen[bytes]]:
+        command = [sys.executable, "-m", "tests.ingest.killed", json.dumps(self._told | told)]
+        child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        try:
+            yield child
+        finally:
+            child.send_signal(signal.SIGCONT)
+            child.terminate()
+            try:
+                child.wait(20)
+            finally:
+                child.kill()
+                child.wait(5)
+
+    def kill_at_every_point(self, points: Sequence[str], feed: int, latest: int = 4) -> None:
+        """latest: at which time of reaching its point a process dies at the latest."""
+        for number, point in enumerate(points):
+            self.produce(feed)
+            nth = random.randint(1, latest)
+            with self.process(point=point, nth=nth, signal=signal.SIGKILL) as child:
+                # Every other time a second member takes events away meanwhile, and dies too.
+                if number % 2:
+                    with self.process() as other:
+                        eventually(lambda: child.poll() is not None or self.done(), within=60)
+                        other.kill()
+                eventually(lambda: child.poll() is not None or self.done(), within=60)
+                self.killed += child.poll() == -signal.SIGKILL
+
+    def freeze_at(self, point: str) -> None:
+        """Freeze a process at a point, let another do its work, and let it go on."""
+        with self.process(point=point, nth=2, signal=signal.SIGSTOP) as frozen:
+
+            def stopped() -> bool:
+                stat = Path(f"/proc/{frozen.pid}/stat").read_text()
+                return stat.rpartition(")")[2].split()[0] == "T"
+
+            eventually(stopped, within=30)
+            self.finish()
+            frozen.send_signal(signal.SIGCONT)
+            self.produce(100)
+            eventually(self.done, within=60)
+
+    def finish(self) -> None:
+        with self.process():
+            eventually(self.done, within=120, every=0.1)
