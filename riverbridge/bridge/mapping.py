@@ -98,6 +98,8 @@ class Mapper:
 
     def map(self, event: Event) -> Mapped:
         """What becomes of `event`; never raises for one."""
+        if event.mark:
+            return Mapped(event, b"")
         try:
             if event.body is None and self._plan.tombstones != "job":
                 if self._plan.tombstones == "skip":

@@ -35,6 +35,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     topic: the topic, queue or table that it came from; "" where the source has only one.
     at: when it happened, if the source says so.
     position: only of a `Positioned` source.
+    mark: nothing happened, only the position moves on.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, bytes], ...] = ()
     at: datetime | None = None
     position: Position | None = None
+    mark: bool = False
 
 
 class Bounds(msgspec.Struct, frozen=True):
