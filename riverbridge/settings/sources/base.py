@@ -31,6 +31,9 @@ class SourceSettings(Part):
     positioned: ClassVar[bool] = False
     """Whether its position is stored with the jobs; if not, it needs the inbox."""
 
+    marks: ClassVar[tuple[str, ...]] = ()
+    """Tags that each job of such a source has, beside those that are set."""
+
     type: str
     kind: Template = Field(
         description="The kind of the jobs; may use the event, as in `{type}`.", examples=["signup"]
