@@ -81,8 +81,9 @@ test-order: $(DEV) ## The order of keys, for 50,000 jobs with few keys and with 
 
 test-exactly: $(DEV) ## Fifty thousand jobs to Kafka in transactions, while replicas are killed and frozen
 	RIVERBRIDGE_REQUIRE=postgres,real_kafka $(BIN)/python -m pytest -s -m slow tests/chaos/test_exactly.py $(ARGS)
-test-ingest-kills: $(DEV) ## 20,000 events of a topic become as many jobs, while their readers are killed
-	RIVERBRIDGE_REQUIRE=postgres,kafka $(BIN)/python -m pytest -s -m slow tests/ingest/test_kills.py $(ARGS)
+test-ingest-kills: $(DEV) ## Events of a topic, and changes of a table, become as many jobs, while their readers are killed
+	RIVERBRIDGE_REQUIRE=postgres,kafka $(BIN)/python -m pytest -s -m slow tests/ingest/test_kills.py \
+		tests/ingest/test_postgres_kills.py tests/ingest/test_postgres_failover.py $(ARGS)
 
 test-postgres-matrix: $(MATRIX) ## The Postgres tests on 15, 16, 17 and 18
 	RIVERBRIDGE_TEST_PG_EVERYWHERE=1 RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest \

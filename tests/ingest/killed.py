@@ -1,6 +1,7 @@
-"""A process that reads a topic into Postgres, and kills or stops itself where it is told to.
+"""A process that reads a topic, or a slot, and kills or stops itself where it is told to.
 
 python -m tests.ingest.killed '{"servers": …, "point": "written", "nth": 3, "signal": 9}'
+python -m tests.ingest.killed '{"url": …, "slot": …, "table": …, "point": …}'
 """
 
 from __future__ import annotations
@@ -14,9 +15,26 @@ from datetime import timedelta
 
 from riverbridge.bridge.intake import Intake, Receiver
 from riverbridge.bridge.mapping import Mapper, Plan
-from riverbridge.sources.base import Bounds
+from riverbridge.sources.base import Bounds, Source
 from riverbridge.sources.kafka import KafkaSource
+from riverbridge.sources.postgres import PostgresSource
+from riverbridge.sources.postgres_server import Wanted
 from riverbridge.testing.crash import Trap
+
+
+def source(told: dict[str, str]) -> Source:
+    if "slot" not in told:
+        return KafkaSource(
+            name="events",
+            bootstrap_servers=told["servers"],
+            topics=[told["topic"]],
+            group="killed",
+            config={"session.timeout.ms": 1000},
+        )
+    wanted = Wanted(told["slot"], told["slot"], [told["table"]])
+    return PostgresSource(
+        name="events", url=told["url"], wanted=wanted, mark_after=1.0, retry_after=1.0
+    )
 
 
 def main() -> None:
@@ -28,16 +46,12 @@ def main() -> None:
     )
     receiver = Receiver(
         "events",
-        lambda: trap.around(
-            KafkaSource(
-                name="events",
-                bootstrap_servers=told["servers"],
-                topics=[told["topic"]],
-                group="killed",
-                config={"session.timeout.ms": 1000},
-            )
+        lambda: trap.around(source(told)),
+        Intake(
+            Mapper("events", Plan(kind="event")),
+            Bounds(told.get("count", 100)),
+            remember=timedelta(days=7),
         ),
-        Intake(Mapper("events", Plan(kind="event")), Bounds(100), remember=timedelta(days=7)),
         connect=trap.connect(told["dsn"]),
     )
     stop = threading.Event()
