@@ -81,9 +81,10 @@ test-order: $(DEV) ## The order of keys: 50,000 jobs through kills and freezes, 
 
 test-exactly: $(DEV) ## Fifty thousand jobs to Kafka in transactions, while replicas are killed and frozen
 	RIVERBRIDGE_REQUIRE=postgres,real_kafka $(BIN)/python -m pytest -s -m slow tests/chaos/test_exactly.py $(ARGS)
-test-ingest-kills: $(DEV) ## 20,000 events of each kind of source become as many jobs, while what reads them is killed
+test-ingest-kills: $(DEV) ## Events of each kind of source become as many jobs, while what reads them is killed
 	RIVERBRIDGE_REQUIRE=postgres,kafka,sqs $(BIN)/python -m pytest -s -m slow tests/ingest/test_kills.py \
-		tests/ingest/test_sqs_kills.py tests/ingest/test_hook_kills.py $(ARGS)
+		tests/ingest/test_sqs_kills.py tests/ingest/test_hook_kills.py \
+		tests/ingest/test_postgres_kills.py tests/ingest/test_postgres_failover.py $(ARGS)
 
 test-postgres-matrix: $(MATRIX) ## The Postgres tests on 15, 16, 17 and 18
 	RIVERBRIDGE_TEST_PG_EVERYWHERE=1 RIVERBRIDGE_TEST_PG_MAJORS=18,17,16,15 $(BIN)/python -m pytest \

@@ -101,6 +101,11 @@ source_lag = meter.create_gauge(
     unit="{event}",
     description="Events that a source's server has and this process has not read yet.",
 )
+source_wal = meter.create_gauge(
+    "riverbridge.source.wal",
+    unit="By",
+    description="WAL that a Postgres keeps for the slot of a source.",
+)
 source_stopped = meter.create_gauge(
     "riverbridge.source.stopped",
     description="Partitions of a source that cannot go on without an operator.",

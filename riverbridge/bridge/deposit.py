@@ -102,6 +102,7 @@ class Depositor:
 
     def put(self, connection: Connection, batch: Sequence[Mapped]) -> Deposited:
         """Write `batch` in the caller's transaction. Raises what psycopg raises."""
+        batch = [one for one in batch if not one.event.mark]
         skipped = sum(1 for one in batch if one.job is None and not one.reason)
         wanted = {one.digest: one for one in batch if one.job is not None or one.reason}
         new = self._unknown(connection, wanted)

@@ -123,6 +123,8 @@ class Mapper:
 
     def map(self, event: Event) -> Sequence[Mapped]:
         """What becomes of `event`: at least one thing. Raises NotNow alone, and for no event."""
+        if event.mark:
+            return (Mapped(event, b""),)
         try:
             if event.refused:
                 raise Unfit(event.refused)

@@ -44,7 +44,7 @@ def make_intake(name: str, source: SourceSettings) -> Intake:
         priority=source.priority,
         max_attempts=source.max_attempts,
         scheduled_at=source.scheduled_at,
-        tags=source.tags or (),
+        tags=(*(source.tags or ()), *source.marks),
         metadata=source.metadata,
         identity=source.identity,
         own_ids=source.own_ids,

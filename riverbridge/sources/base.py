@@ -48,6 +48,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     at: when it happened, if the source says so.
     position: only of a `Positioned` source.
     refused: why its source will not have it become a job by itself: it goes into quarantine.
+    mark: nothing happened, only the position moves on.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     at: datetime | None = None
     position: Position | None = None
     refused: str = ""
+    mark: bool = False
 
 
 class Bounds(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
-"""A process that reads a topic or a queue into Postgres, and kills or stops itself where it is told
-to.
+"""A process that reads a topic, a queue or a slot into Postgres, and kills or stops itself where it
+is told to.
 
 python -m tests.ingest.killed '{"servers": …, "point": "written", "nth": 3, "signal": 9}'
+python -m tests.ingest.killed '{"url": …, "slot": …, "table": …, "point": …}'
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from riverbridge.bridge.intake import Intake, Receiver
 from riverbridge.bridge.mapping import Mapper, Plan
 from riverbridge.sources.base import Bounds, Source
 from riverbridge.sources.kafka import KafkaSource
+from riverbridge.sources.postgres import PostgresSource
+from riverbridge.sources.postgres_server import Wanted
 from riverbridge.sources.sqs import SqsSource
 from riverbridge.testing.crash import Trap
 
@@ -34,6 +37,11 @@ def opened(told: dict[str, Any]) -> Source:
             credentials=Credentials("test", "test"),
             wait=1,
             hidden=told["hidden"],
+        )
+    if "slot" in told:
+        wanted = Wanted(told["slot"], told["slot"], [told["table"]])
+        return PostgresSource(
+            name="events", url=told["url"], wanted=wanted, mark_after=1.0, retry_after=1.0
         )
     return KafkaSource(
         name="events",
@@ -54,7 +62,11 @@ def main() -> None:
     receiver = Receiver(
         "events",
         lambda: trap.around(opened(told)),
-        Intake(Mapper("events", Plan(kind="event")), Bounds(100), remember=timedelta(days=7)),
+        Intake(
+            Mapper("events", Plan(kind="event")),
+            Bounds(told.get("count", 100)),
+            remember=timedelta(days=7),
+        ),
         connect=trap.connect(told["dsn"]),
     )
     stop = threading.Event()

@@ -56,8 +56,8 @@ def majors_for(folder: str, file: str) -> list[int]:
     majors = postgres_majors()
     if os.environ.get("RIVERBRIDGE_TEST_PG_EVERYWHERE"):
         return majors
-    # These two are about what the server does by itself: its time limits, and its end.
-    timing = {"test_freeze.py", "test_postgres.py"}
+    # These are about what the server does by itself: its time limits, its end, and what it sends.
+    timing = {"test_freeze.py", "test_postgres.py", "test_postgres_source.py"}
     # And these are about drivers, words, a screen, Debezium and processes, whatever the server.
     outside = {"test_connections.py", "test_administration_ways.py", "test_client_refusals.py"}
     if file in outside | {"test_river_ui.py", "test_soak.py", "test_debezium.py"}:

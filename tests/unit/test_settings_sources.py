@@ -15,6 +15,8 @@ from riverbridge.settings import load
 from riverbridge.settings.sinks.kinds import gather
 from riverbridge.settings.sources import KINDS, SourceSettings
 from riverbridge.settings.sources.kinds import GROUP, OURS
+from riverbridge.sources.base import Event
+from riverbridge.sources.postgres_jobs import ABOUT
 from tests.unit.settings_cases import read, refused
 
 S = "RIVERBRIDGE_SOURCES__S__"
@@ -71,6 +73,40 @@ def test_what_cannot_work_is_said(given: dict[str, str], name: str, why: str) ->
     assert problem.startswith(f"{S}{name}: ")
     assert why in problem
     assert "s3cret" not in problem
+
+
+POSTGRES = {
+    S + "TYPE": "postgres",
+    S + "URL": "postgresql://cdc:s3cret@db/app",
+    S + "KIND": "{topic}",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "why"),
+    [
+        ({S + "SLOT": "Shop"}, "SLOT", "is no name of a slot"),
+        ({S + "SLOT": "a" * 64}, "SLOT", "above the limit of 63 bytes"),
+        ({S + "PREFIXES": "letters,riverbridge"}, "PREFIXES", "is ours"),
+        ({S + "MAX_WAL": "1KiB"}, "MAX_WAL", "outside of the limits"),
+        ({S + "URL": "postgresql://cdc:s3cret@db:x/app"}, "URL", "its port"),
+        ({S + "TYPE": "jobs", S + "STATES": "done"}, "STATES", "must be one of completed"),
+        ({S + "TYPE": "jobs", S + "PREFIXES": "p"}, "PREFIXES", "no meaning for this type"),
+    ],
+)
+def test_what_cannot_work_for_postgres_is_said(given: dict[str, str], name: str, why: str) -> None:
+    [problem] = refused(POSTGRES | given)
+    assert problem.startswith(f"{S}{name}: ")
+    assert why in problem
+    assert "s3cret" not in problem
+
+
+def test_jobs_about_jobs_are_marked_whatever_tags_are_set() -> None:
+    given = POSTGRES | {S + "TYPE": "jobs", S + "TAGS": "mine"}
+    source = read(given).sources["s"]
+    [mapped] = receiving.make_intake("s", source).mapper.map(Event("1", b"{}", "completed"))
+    assert mapped.job is not None
+    assert set(mapped.job.tags) == {"mine", ABOUT}
 
 
 def test_a_template_is_checked_over_an_event() -> None:

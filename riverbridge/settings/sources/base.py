@@ -40,6 +40,9 @@ class SourceSettings(Part):
     """Whether an event is known again by the id that the source gives it, whatever it says of
     itself as a CloudEvent."""
 
+    marks: ClassVar[tuple[str, ...]] = ()
+    """Tags that each job of such a source has, beside those that are set."""
+
     type: str
     kind: Annotated[tuple[str, ...], Names(Text(1024, kind="template"), "kinds")] = Field(
         description="The kind of the jobs; may use the event, as in `{type}`. Of several an event "
