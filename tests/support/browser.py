@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import urllib.error
@@ -43,6 +44,16 @@ class Browser:
         """All that a reader of the page sees now."""
         script = {"script": "return document.body.innerText", "args": []}
         return str(_call("POST", f"{self._session}/execute/sync", script))
+
+    def run(self, script: str, *args: Any) -> Any:
+        """What a script of ours returns, run in the page."""
+        return _call(
+            "POST", f"{self._session}/execute/sync", {"script": script, "args": list(args)}
+        )
+
+    def picture(self) -> bytes:
+        """What the window shows now, as PNG."""
+        return base64.b64decode(_call("GET", f"{self._session}/screenshot"))
 
     def title(self) -> str:
         """The title of the page."""
