@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 
 TRACKED = 50_000
 """Objects made and not freed until cycles are looked for. A batch makes thousands and no cycle;
@@ -14,6 +15,9 @@ SWITCH_INTERVAL = 0.001
 """Seconds a thread may keep the interpreter while others want it. A lane needs it for a moment
 after each of its statements; behind job functions that keep the event loop busy it would wait for
 Python's default, 5 ms, each time."""
+
+LOOK_UP = 0.5
+"""Seconds after which a signal is heeded at the latest."""
 
 
 def spare_collector() -> None:
@@ -26,3 +30,13 @@ def tune_worker() -> None:
     """For a process that works jobs: a quarter more of them per second, where they are short."""
     spare_collector()
     sys.setswitchinterval(SWITCH_INTERVAL)
+
+
+def wait_for(stop: threading.Event) -> None:
+    """Wait for an event that a signal sets; for the main thread.
+
+    It looks up now and then: the kernel may give a signal to any thread, Python runs its handler in
+    the main one alone, and nothing wakes that one if it waits without an end.
+    """
+    while not stop.wait(LOOK_UP):
+        pass

@@ -27,6 +27,7 @@ from riverbridge.console.probes import Health, Server, probe_routes
 from riverbridge.console.redaction import Redaction, Rule
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
+from riverbridge.service.process import wait_for
 from riverbridge.settings import Settings
 from riverbridge.settings.checks import is_loopback
 from riverbridge.settings.http import MAIN, Http, HttpProxy
@@ -232,7 +233,7 @@ def serve_console(settings: Settings, stop: threading.Event, say: Callable[[str]
     threads.start("operations", Operator(ground).run)
     say(f"the console is at {_url(http, server.port)}")
     try:
-        stop.wait()
+        wait_for(stop)
         threads.join(5.0)
     finally:
         server.close()

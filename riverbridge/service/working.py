@@ -14,7 +14,7 @@ from riverbridge.console.probes import Server, application
 from riverbridge.engine.identity import VERSION
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError, WorkerError
-from riverbridge.service.process import tune_worker
+from riverbridge.service.process import tune_worker, wait_for
 from riverbridge.service.wiring import kept, serve_metrics
 from riverbridge.settings import Settings
 from riverbridge.worker.executor import QueueConfig
@@ -153,7 +153,7 @@ def work(
     try:
         process.start(stop)
         tune_worker()
-        stop.wait()
+        wait_for(stop)
     finally:
         ended = process.stop()
     return ended

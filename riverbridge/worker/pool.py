@@ -252,6 +252,10 @@ class WorkerPool:
         if crew is None or runtime is None:
             self._stop.set()
             return True
+        log.info(
+            "stopping; what runs has %s to finish",
+            "all the time it takes" if soft is None else f"{soft:g} s",
+        )
         crew.stop_claiming()
         left = crew.join_lanes(soft)
         if left:

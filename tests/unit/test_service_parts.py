@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import socket
+import subprocess
 import sys
 import threading
 import urllib.error
@@ -249,3 +250,25 @@ def status(url: str) -> int | None:
         return refused.code
     except OSError:
         return None
+
+
+ANOTHER_THREADS = """
+import signal, threading
+from riverbridge.cli.run import stop_on_signals
+from riverbridge.service.process import wait_for
+
+stop, waiting = threading.Event(), threading.Event()
+stop_on_signals(stop)
+
+def another():
+    waiting.wait(1)  # by then the main thread waits
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    threading.Event().wait()
+
+threading.Thread(target=another, daemon=True).start()
+wait_for(stop)
+"""
+
+
+def test_a_signal_that_the_kernel_gives_to_another_thread_is_heeded() -> None:
+    subprocess.run([sys.executable, "-c", ANOTHER_THREADS], check=True, timeout=30)
