@@ -60,6 +60,8 @@ def test_up_applies_both_lines_and_a_second_up_nothing(dsn: str, conn: Connectio
         "river_notification",
         "river_queue",
         "riverbridge_audit",
+        "riverbridge_history",
+        "riverbridge_history_mark",
         "riverbridge_inbox",
         "riverbridge_operation",
         "riverbridge_pause",
