@@ -1,8 +1,7 @@
 -- SKIP LOCKED, where River waits: a row that an application's open transaction holds (a cancel, a
 -- retry) stays for the next round and does not stop all the others.
 WITH due AS MATERIALIZED (
-    SELECT id, queue, priority, scheduled_at,
-           CASE WHEN unique_states IS NOT NULL THEN unique_key END AS key
+    SELECT id, queue, priority, scheduled_at, unique_key, unique_states
     FROM /* schema */river_job
     WHERE
         state IN ('retryable', 'scheduled')
@@ -14,18 +13,26 @@ WITH due AS MATERIALIZED (
     LIMIT %(limit)s::bigint
     FOR UPDATE SKIP LOCKED
 ),
+-- The unique index holds at most one row per key, so the join adds no rows. As in River, rows that hold
+-- no key (`unique_states` is null) count in the order of those with the same one: not job/holder.
 judged AS MATERIALIZED (
     SELECT
-        job.id,
-        job.key IS NOT NULL
+        due.id,
+        due.unique_key IS NOT NULL
+        AND due.unique_states IS NOT NULL
         AND (
             row_number() OVER (
-                PARTITION BY job.key ORDER BY job.priority, job.scheduled_at, job.id
+                PARTITION BY due.unique_key
+                ORDER BY due.priority, due.scheduled_at, due.id
             ) > 1
-            OR bool_or(holder.id IS NOT NULL) OVER (PARTITION BY job.key)
+            OR bool_or(coalesce(holder.id <> due.id, false)) OVER (PARTITION BY due.unique_key)
         ) AS superfluous
-    FROM due AS job
-    /* include job/holder */
+    FROM due
+    LEFT JOIN /* schema */river_job AS holder
+        ON holder.unique_key = due.unique_key
+        AND holder.unique_key IS NOT NULL
+        AND holder.unique_states IS NOT NULL
+        AND /* schema */river_job_state_in_bitmask(holder.unique_states, holder.state)
 ),
 -- Arrays, not joins: the planner expects as many rows as the limit allows, and for those it would
 -- read the whole table, even when only one job is due.
