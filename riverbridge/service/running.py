@@ -48,10 +48,9 @@ from riverbridge.store.schema_check import check_schema
 from riverbridge.upkeep.cleaner import Cleaner
 from riverbridge.upkeep.duty import Duty
 from riverbridge.upkeep.historian import Historian
-from riverbridge.upkeep.inbox_cleaner import InboxCleaner
 from riverbridge.upkeep.leader import Leader
-from riverbridge.upkeep.receipt_cleaner import ReceiptCleaner
 from riverbridge.upkeep.scheduler import Scheduler
+from riverbridge.upkeep.table_cleaner import TableCleaner
 
 log = logging.getLogger(__name__)
 
@@ -211,11 +210,11 @@ class Bridge:
         duties: list[Duty] = [
             Scheduler(schema=schema),
             cleaner,
-            InboxCleaner(schema=schema),
+            TableCleaner("inbox", schema=schema),
             Historian(schema=schema),
         ]
         if (receipts := kept(keep.receipts)) is not None:
-            duties.append(ReceiptCleaner(keep=receipts, schema=schema))
+            duties.append(TableCleaner("receipt", keep=receipts, schema=schema))
         return Leader(self._connect, client_id=self.client_id, schema=schema, duties=duties)
 
     def _make_recovery(self, lots: list[Lot]) -> Recovery:

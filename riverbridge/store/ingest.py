@@ -90,11 +90,6 @@ def remember(
     return {digest for (digest,) in rows.fetchall()}
 
 
-def forget(conn: psycopg.Connection, *, limit: int, schema: str | None = None) -> int:
-    """Delete up to `limit` entries of the inbox that were kept long enough; how many it were."""
-    return conn.execute(statement("inbox/prune", schema), {"limit": limit}).rowcount
-
-
 def quarantine(
     conn: psycopg.Connection,
     events: Mapping[bytes, Quarantined],

@@ -1,4 +1,4 @@
-"""What the leader does to `river_job` and `river_queue`, a batch at a time.
+"""What the leader does to `river_job`, `river_queue` and our own tables, a batch at a time.
 
 Each statement is guarded and may be repeated, by two leaders at once too. The functions run in the
 caller's transaction and raise what psycopg raises.
@@ -140,3 +140,19 @@ def clean_queues(
     values = {"keep": keep, "limit": limit}
     rows = conn.execute(statement("queue/clean", schema), values).fetchall()
     return [name for (name,) in rows]
+
+
+def prune(
+    conn: psycopg.Connection,
+    table: str,
+    *,
+    keep: timedelta | None,
+    limit: int,
+    schema: str | None = None,
+) -> int:
+    """Delete up to `limit` rows of our own `table` that are older than `keep`; how many it were.
+
+    Of the inbox, those that have expired, whatever `keep` says.
+    """
+    values = {"keep": keep, "limit": limit}
+    return conn.execute(statement(f"{table}/prune", schema), values).rowcount
