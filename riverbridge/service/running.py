@@ -45,6 +45,7 @@ from riverbridge.store.database import connector, first_connection
 from riverbridge.store.processes import ProcessTable
 from riverbridge.store.queues import QueueTable
 from riverbridge.store.schema_check import check_schema
+from riverbridge.store.upkeep import Pruned
 from riverbridge.upkeep.cleaner import Cleaner
 from riverbridge.upkeep.duty import Duty
 from riverbridge.upkeep.historian import Historian
@@ -213,8 +214,16 @@ class Bridge:
             TableCleaner("inbox", schema=schema),
             Historian(schema=schema),
         ]
-        if (receipts := kept(keep.receipts)) is not None:
-            duties.append(TableCleaner("receipt", keep=receipts, schema=schema))
+        ours: dict[Pruned, float | None] = {
+            "receipt": keep.receipts,
+            "audit": keep.audit,
+            "operation": keep.audit,
+        }
+        duties += [
+            TableCleaner(table, keep=age, schema=schema)
+            for table, seconds in ours.items()
+            if (age := kept(seconds)) is not None
+        ]
         return Leader(self._connect, client_id=self.client_id, schema=schema, duties=duties)
 
     def _make_recovery(self, lots: list[Lot]) -> Recovery:

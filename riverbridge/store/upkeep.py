@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import psycopg
@@ -18,6 +18,16 @@ from riverbridge.sql import statement
 
 # The state that usually has the most rows comes last, so that it cannot starve the others.
 _CLEANED = (JobState.CANCELLED, JobState.DISCARDED, JobState.COMPLETED)
+
+Pruned = Literal["audit", "inbox", "operation", "receipt"]
+"""A table of ours whose old rows are deleted."""
+
+_PRUNE: Mapping[Pruned, str] = {
+    "audit": "audit/prune",
+    "inbox": "inbox/prune",
+    "operation": "operation/prune",
+    "receipt": "receipt/prune",
+}
 
 
 class Scheduled(NamedTuple):
@@ -144,7 +154,7 @@ def clean_queues(
 
 def prune(
     conn: psycopg.Connection,
-    table: str,
+    table: Pruned,
     *,
     keep: timedelta | None,
     limit: int,
@@ -155,4 +165,4 @@ def prune(
     Of the inbox, those that have expired, whatever `keep` says.
     """
     values = {"keep": keep, "limit": limit}
-    return conn.execute(statement(f"{table}/prune", schema), values).rowcount
+    return conn.execute(statement(_PRUNE[table], schema), values).rowcount

@@ -9,7 +9,7 @@ from datetime import timedelta
 import psycopg
 
 from riverbridge.store.limits import bounded_transaction
-from riverbridge.store.upkeep import prune
+from riverbridge.store.upkeep import Pruned, prune
 from riverbridge.upkeep.duty import Duty
 
 INTERVAL = 60.0
@@ -18,14 +18,14 @@ INTERVAL = 60.0
 class TableCleaner(Duty):
     """Every minute, rows of one table that are older than `keep` are deleted.
 
-    table: one of those with a `prune.sql`, which says what its age is; the instants are the
-    database's. keep: None for the inbox, whose rows say themselves when they expire.
+    The table's `prune.sql` says what its age is; the instants are the database's. keep: None for
+    the inbox, whose rows say themselves when they expire.
     deleted: rows deleted since the start.
     """
 
     def __init__(
         self,
-        table: str,
+        table: Pruned,
         *,
         keep: timedelta | None = None,
         schema: str | None = None,
