@@ -24,6 +24,9 @@ QUEUE_MAX = 20_000
 
 QUEUES_MAX = 1000
 
+ERROR_MAX = 300
+"""Characters of an error."""
+
 Accuracy = Literal["exact", "estimated", "lower_bound"]
 
 
@@ -61,6 +64,16 @@ class QueueSummary(msgspec.Struct, frozen=True):
     oldest_seconds: float | None
 
 
+class Discarded(msgspec.Struct, frozen=True):
+    """Jobs of a queue and kind that were discarded. last_id, error: of the latest one, and why."""
+
+    queue: str
+    kind: str
+    jobs: int
+    last_id: int
+    error: str | None
+
+
 def state_counts(*, schema: str | None) -> Exchange[dict[JobState, Count]]:
     """The jobs in each of River's states."""
     ((now,),) = yield Query("transaction/now")
@@ -84,6 +97,13 @@ def queue_summaries(*, schema: str | None) -> Exchange[list[QueueSummary]]:
     """The queues by name, at most 1000: those with a row, and those with jobs to be done."""
     rows = yield Query("queue/summary", {"limit": COUNT_MAX, "queues": QUEUES_MAX}, schema)
     return [_summary(*row) for row in rows]
+
+
+def discarded_lately(*, seconds: float, schema: str | None) -> Exchange[list[Discarded]]:
+    """The jobs discarded in the last `seconds`, the most first; the latest COUNT_MAX of them."""
+    values = {"seconds": seconds, "limit": COUNT_MAX, "text": ERROR_MAX}
+    rows = yield Query("job/discarded_lately", values, schema)
+    return [Discarded(*row) for row in rows]
 
 
 def queue_counts(names: Sequence[str], *, schema: str | None) -> Exchange[dict[str, QueueCount]]:
@@ -125,7 +145,7 @@ def _summary(
     *rest: Any,
 ) -> QueueSummary:
     *numbers, oldest_seconds = rest
-    available, running, retryable, scheduled = (up_to_max(jobs) for jobs in numbers)
+    available, running, retryable, scheduled = (_up_to_max(jobs) for jobs in numbers)
     return QueueSummary(
         name=name,
         known=created_at is not None,
@@ -140,7 +160,7 @@ def _summary(
     )
 
 
-def up_to_max(jobs: int) -> Count:
+def _up_to_max(jobs: int) -> Count:
     """What was counted up to one more than COUNT_MAX."""
     if jobs <= COUNT_MAX:
         return Count(jobs, "exact", None)
