@@ -22,6 +22,7 @@ from riverbridge.errors import (
     SchemaError,
 )
 from riverbridge.model.names import check_schema_name
+from riverbridge.store.database import Connection
 from riverbridge.store.dsn import connect, connect_failure
 
 FAILED = 1
@@ -72,12 +73,19 @@ def opened(database_url: str | None, schema: str | None, command: str) -> Iterat
 
     What goes wrong in the block becomes a line and an exit code.
     """
+    with connected(database_url, schema, command) as connection:
+        yield OwnConnection(lambda: connection)
+
+
+@contextmanager
+def connected(database_url: str | None, schema: str | None, command: str) -> Iterator[Connection]:
+    """As `opened`, the connection itself."""
     with faults(database_url):
         url = required(database_url)
         if schema:
             check_schema_name(schema)
         with connect(url, application_name=f"riverbridge {command}") as connection:
-            yield OwnConnection(lambda: connection)
+            yield connection
 
 
 @contextmanager

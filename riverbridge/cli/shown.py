@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import click
 import msgspec
@@ -162,7 +162,7 @@ def _begun(job: Job) -> datetime | None:
 
 def moment(at: datetime | None) -> str:
     """An instant to the second, or nothing."""
-    return "" if at is None else at.strftime("%Y-%m-%d %H:%M:%SZ")
+    return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def printable(text: str) -> str:

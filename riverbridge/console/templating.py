@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 import jinja2
 
 from riverbridge.console.frame import Role
+from riverbridge.model.durations import in_words
 from riverbridge.model.job import JobState
 
 NAV = (
@@ -108,23 +109,8 @@ def ago(at: datetime | None, now: datetime) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """At most two units: `840 ms`, `12 s`, `3 m 20 s`, `2 d 4 h`."""
-    if seconds is None:
-        return NONE
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    for unit, below, big, small in (
-        ("m", "s", 60, 1),
-        ("h", "m", 3600, 60),
-        ("d", "h", 86400, 3600),
-    ):
-        if whole < {"m": 3600, "h": 86400, "d": 10**18}[unit] and whole >= big:
-            rest = whole % big // small
-            return f"{whole // big} {unit} {rest} {below}" if rest else f"{whole // big} {unit}"
-    return f"{whole} s"
+    """At most two units, or what stands for nothing."""
+    return NONE if seconds is None else in_words(seconds)
 
 
 def instant(at: datetime | None) -> str:

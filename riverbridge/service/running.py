@@ -45,13 +45,13 @@ from riverbridge.store.database import connector, first_connection
 from riverbridge.store.processes import ProcessTable
 from riverbridge.store.queues import QueueTable
 from riverbridge.store.schema_check import check_schema
+from riverbridge.store.upkeep import Pruned
 from riverbridge.upkeep.cleaner import Cleaner
 from riverbridge.upkeep.duty import Duty
 from riverbridge.upkeep.historian import Historian
-from riverbridge.upkeep.inbox_cleaner import InboxCleaner
 from riverbridge.upkeep.leader import Leader
-from riverbridge.upkeep.receipt_cleaner import ReceiptCleaner
 from riverbridge.upkeep.scheduler import Scheduler
+from riverbridge.upkeep.table_cleaner import TableCleaner
 
 log = logging.getLogger(__name__)
 
@@ -211,11 +211,19 @@ class Bridge:
         duties: list[Duty] = [
             Scheduler(schema=schema),
             cleaner,
-            InboxCleaner(schema=schema),
+            TableCleaner("inbox", schema=schema),
             Historian(schema=schema),
         ]
-        if (receipts := kept(keep.receipts)) is not None:
-            duties.append(ReceiptCleaner(keep=receipts, schema=schema))
+        ours: dict[Pruned, float | None] = {
+            "receipt": keep.receipts,
+            "audit": keep.audit,
+            "operation": keep.audit,
+        }
+        duties += [
+            TableCleaner(table, keep=age, schema=schema)
+            for table, seconds in ours.items()
+            if (age := kept(seconds)) is not None
+        ]
         return Leader(self._connect, client_id=self.client_id, schema=schema, duties=duties)
 
     def _make_recovery(self, lots: list[Lot]) -> Recovery:

@@ -56,12 +56,17 @@ else:
 
 
 class Retention(Part):
-    """How long finished jobs are kept, where riverbridge leads the cleaning. None keeps them."""
+    """How long what is over is kept, where riverbridge leads the cleaning. None keeps it."""
 
     completed: Keep = Field(DAY, description="How long completed jobs stay; -1 keeps them.")
     cancelled: Keep = Field(DAY, description="How long cancelled jobs stay; -1 keeps them.")
     discarded: Keep = Field(7 * DAY, description="How long discarded jobs stay; -1 keeps them.")
     receipts: Keep = Field(7 * DAY, description="How long receipts stay; -1 keeps them.")
+    audit: Keep = Field(
+        90 * DAY,
+        description="How long the console's audit and its operations that have ended stay; -1 "
+        "keeps them.",
+    )
 
 
 class Log(Part):

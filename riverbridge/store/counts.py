@@ -11,20 +11,29 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from riverbridge.model.job import JobState
 from riverbridge.store.exchange import Exchange, Query
 
-STATE_MAX = 10_000
-"""Jobs of a state that are counted."""
+COUNT_MAX = 10_000
+"""Jobs of a state, or of a queue in a state, that are counted one by one."""
 
 QUEUE_MAX = 20_000
-"""Jobs of a queue and state that are counted."""
+"""Jobs of a queue and state that are counted before they are estimated, for River UI."""
+
+QUEUES_MAX = 1000
+
+ERROR_MAX = 300
+"""Characters of an error."""
 
 Accuracy = Literal["exact", "estimated", "lower_bound"]
 
 
-class Count(NamedTuple):
-    """observed_at: of an estimate, when its statistics were made; None if nobody knows."""
+class Count(msgspec.Struct, frozen=True):
+    """How many jobs. accuracy: `estimated` is what the planner expects; of `lower_bound` there are
+    more, and nobody knows how many. observed_at: when, or of an estimate when its statistics were
+    made; None if that is not told."""
 
     jobs: int
     accuracy: Accuracy
@@ -39,23 +48,62 @@ class QueueCount(NamedTuple):
     estimated: bool
 
 
+class QueueSummary(msgspec.Struct, frozen=True):
+    """A queue. known: it has a row in river_queue, as workers ask for its jobs. oldest_seconds: for
+    how long its first job has been due, or None if none is."""
+
+    name: str
+    known: bool
+    paused_at: datetime | None
+    created_at: datetime | None
+    updated_at: datetime | None
+    available: Count
+    running: Count
+    retryable: Count
+    scheduled: Count
+    oldest_seconds: float | None
+
+
+class Discarded(msgspec.Struct, frozen=True):
+    """Jobs of a queue and kind that were discarded. last_id, error: of the latest one, and why."""
+
+    queue: str
+    kind: str
+    jobs: int
+    last_id: int
+    error: str | None
+
+
 def state_counts(*, schema: str | None) -> Exchange[dict[JobState, Count]]:
     """The jobs in each of River's states."""
     ((now,),) = yield Query("transaction/now")
-    rows = yield Query("job/state_counts", {"limit": STATE_MAX}, schema)
+    rows = yield Query("job/state_counts", {"limit": COUNT_MAX}, schema)
     analyzed: datetime | None = None
-    if any(jobs > STATE_MAX for _, jobs, _ in rows):
+    if any(jobs > COUNT_MAX for _, jobs, _ in rows):
         ((at,),) = (yield Query("job/analyzed", {}, schema)) or ((None,),)
         analyzed = None if at is None else at.astimezone(UTC)
     counts = dict.fromkeys(JobState, Count(0, "exact", now.astimezone(UTC)))
     for state, jobs, expected in rows:
-        if jobs <= STATE_MAX:
+        if jobs <= COUNT_MAX:
             counts[JobState(state)] = Count(jobs, "exact", now.astimezone(UTC))
-        elif expected is not None and expected > STATE_MAX:
+        elif expected is not None and expected > COUNT_MAX:
             counts[JobState(state)] = Count(expected, "estimated", analyzed)
         else:
-            counts[JobState(state)] = Count(STATE_MAX, "lower_bound", now.astimezone(UTC))
+            counts[JobState(state)] = Count(COUNT_MAX, "lower_bound", now.astimezone(UTC))
     return counts
+
+
+def queue_summaries(*, schema: str | None) -> Exchange[list[QueueSummary]]:
+    """The queues by name, at most 1000: those with a row, and those with jobs to be done."""
+    rows = yield Query("queue/summary", {"limit": COUNT_MAX, "queues": QUEUES_MAX}, schema)
+    return [_summary(*row) for row in rows]
+
+
+def discarded_lately(*, seconds: float, schema: str | None) -> Exchange[list[Discarded]]:
+    """The jobs discarded in the last `seconds`, the most first; the latest COUNT_MAX of them."""
+    values = {"seconds": seconds, "limit": COUNT_MAX, "text": ERROR_MAX}
+    rows = yield Query("job/discarded_lately", values, schema)
+    return [Discarded(*row) for row in rows]
 
 
 def queue_counts(names: Sequence[str], *, schema: str | None) -> Exchange[dict[str, QueueCount]]:
@@ -87,6 +135,36 @@ def queue_names(
 ) -> Exchange[list[str]]:
     """As `kind_names`, names of queues."""
     return _names("queue/matching", match, after, exclude, limit, schema)
+
+
+def _summary(
+    name: str,
+    paused_at: datetime | None,
+    created_at: datetime | None,
+    updated_at: datetime | None,
+    *rest: Any,
+) -> QueueSummary:
+    *numbers, oldest_seconds = rest
+    available, running, retryable, scheduled = (_up_to_max(jobs) for jobs in numbers)
+    return QueueSummary(
+        name=name,
+        known=created_at is not None,
+        paused_at=paused_at,
+        created_at=created_at,
+        updated_at=updated_at,
+        available=available,
+        running=running,
+        retryable=retryable,
+        scheduled=scheduled,
+        oldest_seconds=oldest_seconds,
+    )
+
+
+def _up_to_max(jobs: int) -> Count:
+    """What was counted up to one more than COUNT_MAX."""
+    if jobs <= COUNT_MAX:
+        return Count(jobs, "exact", None)
+    return Count(COUNT_MAX, "lower_bound", None)
 
 
 def _names(

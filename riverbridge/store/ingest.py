@@ -13,6 +13,10 @@ import msgspec
 import psycopg
 
 from riverbridge.sql import statement
+from riverbridge.store.exchange import Exchange, Query
+
+HELD_MAX = 10_000
+"""Events in quarantine that are counted, of each source."""
 
 
 class Quarantined(msgspec.Struct, frozen=True):
@@ -34,6 +38,27 @@ class Quarantined(msgspec.Struct, frozen=True):
     body: bytes | None
     reason: str
     created_at: datetime | None = None
+
+
+class SourceSummary(msgspec.Struct, frozen=True):
+    """A source, as its tables tell of it.
+
+    moved: seconds since a position was moved last; still: since that of the partition that has
+    stood still for longest was. None for a source without positions. quarantined: events that could
+    not become jobs; one more than HELD_MAX stands for all that are more.
+    """
+
+    name: str
+    partitions: int
+    moved: float | None
+    still: float | None
+    quarantined: int
+
+
+def source_summaries(*, schema: str | None) -> Exchange[list[SourceSummary]]:
+    """The sources that have a position or an event in quarantine, by name, at most 1000."""
+    rows = yield Query("position/summary", {"limit": HELD_MAX + 1}, schema)
+    return [SourceSummary(*row) for row in rows]
 
 
 def positions(
@@ -88,11 +113,6 @@ def remember(
     values = {"source": source, "digests": list(digests), "keep": keep}
     rows = conn.cursor(binary=True).execute(statement("inbox/remember", schema), values)
     return {digest for (digest,) in rows.fetchall()}
-
-
-def forget(conn: psycopg.Connection, *, limit: int, schema: str | None = None) -> int:
-    """Delete up to `limit` entries of the inbox that were kept long enough; how many it were."""
-    return conn.execute(statement("inbox/prune", schema), {"limit": limit}).rowcount
 
 
 def quarantine(

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from riverbridge.model.history import Facet, Line, floor
 from riverbridge.model.job import JobState
+from riverbridge.store.counts import Count, state_counts
 from riverbridge.store.exchange import Exchange, Query
 from riverbridge.store.history import LAG, WINDOW, busiest, history
-from riverbridge.store.summary import Count, state_counts
 
 RANGES: Mapping[str, tuple[int, int]] = {
     "15m": (900, 60),

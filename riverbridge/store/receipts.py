@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
-
-import psycopg
+from datetime import UTC
 
 from riverbridge.model.receipt import KeptReceipt
-from riverbridge.sql import statement
 from riverbridge.store.exchange import Exchange, Query
 
 MOST = 1000
@@ -23,11 +20,3 @@ def receipts_of(job_id: int, *, schema: str | None) -> Exchange[list[KeptReceipt
     return [
         KeptReceipt(sink, attempt, text, at.astimezone(UTC)) for sink, attempt, text, at in rows
     ]
-
-
-def prune(
-    conn: psycopg.Connection, *, keep: timedelta, limit: int, schema: str | None = None
-) -> int:
-    """Delete up to `limit` receipts older than `keep`; how many it were."""
-    values = {"keep": keep, "limit": limit}
-    return conn.execute(statement("receipt/prune", schema), values).rowcount

@@ -1,4 +1,4 @@
-"""What the leader does to `river_job` and `river_queue`, a batch at a time.
+"""What the leader does to `river_job`, `river_queue` and our own tables, a batch at a time.
 
 Each statement is guarded and may be repeated, by two leaders at once too. The functions run in the
 caller's transaction and raise what psycopg raises.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import psycopg
@@ -18,6 +18,16 @@ from riverbridge.sql import statement
 
 # The state that usually has the most rows comes last, so that it cannot starve the others.
 _CLEANED = (JobState.CANCELLED, JobState.DISCARDED, JobState.COMPLETED)
+
+Pruned = Literal["audit", "inbox", "operation", "receipt"]
+"""A table of ours whose old rows are deleted."""
+
+_PRUNE: Mapping[Pruned, str] = {
+    "audit": "audit/prune",
+    "inbox": "inbox/prune",
+    "operation": "operation/prune",
+    "receipt": "receipt/prune",
+}
 
 
 class Scheduled(NamedTuple):
@@ -140,3 +150,19 @@ def clean_queues(
     values = {"keep": keep, "limit": limit}
     rows = conn.execute(statement("queue/clean", schema), values).fetchall()
     return [name for (name,) in rows]
+
+
+def prune(
+    conn: psycopg.Connection,
+    table: Pruned,
+    *,
+    keep: timedelta | None,
+    limit: int,
+    schema: str | None = None,
+) -> int:
+    """Delete up to `limit` rows of our own `table` that are older than `keep`; how many it were.
+
+    Of the inbox, those that have expired, whatever `keep` says.
+    """
+    values = {"keep": keep, "limit": limit}
+    return conn.execute(statement(_PRUNE[table], schema), values).rowcount

@@ -63,6 +63,8 @@ VALUES: dict[str, object] = {
     "lately": None,
     "lows": [5, 50],
     "highs": [5, 70],
+    "seconds": 3600.0,
+    "text": 300,
 }
 REPLAY: dict[str, object] = {
     "id": 1,
@@ -99,7 +101,7 @@ HOT = {
     "job/stuck", "job/rescue", "replay/look", "replay/jobs", "replay/lock", "replay/move",
     "job/unpark",
     "order/read", "order/late", "order/sweep", "order/rows", "order/held", "order/poll",
-    "order/claim", "order/horizon",
+    "order/claim", "order/horizon", "job/discarded_lately",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from riverbridge.cli import main
 from riverbridge.model.outcome import Delivered, Outcome, Retry
 from riverbridge.sinks.base import Message
-from riverbridge.upkeep.receipt_cleaner import ReceiptCleaner
+from riverbridge.upkeep.table_cleaner import TableCleaner
 from tests.support.bridge import ScriptedSink, job_id, running_bridge
 from tests.support.database import Database
 from tests.support.jobs import add, fill
@@ -218,7 +218,7 @@ def test_old_receipts_are_deleted_a_batch_at_a_time(
         " SELECT n, 's', 1, now() - CASE WHEN n <= 25 THEN interval '7 days 1 minute'"
         " ELSE interval '6 days 23 hours' END FROM generate_series(1, 40) AS n"
     )
-    cleaner = ReceiptCleaner(keep=timedelta(days=7))
+    cleaner = TableCleaner("receipt", keep=timedelta(days=7))
     cleaner.batch.limit = 10
     for left in (30, 20, 15, 15):
         cleaner.step(look, 5)

@@ -42,6 +42,7 @@ FULL = SMALL | {
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "image": {"digest": "sha256:" + "0" * 64},
     "imagePullSecrets": [{"name": "registry"}],
+    "hooks": {"enabled": True, "service": {"enabled": True, "annotations": {"a": "b"}}},
     "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
     "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca", "readOnly": True}],
     "podAnnotations": {"a": "b"},
@@ -188,6 +189,7 @@ def test_the_environment_is_one_the_bridge_takes(helm: Helm) -> None:
     assert settings.grace == 60
     assert settings.probes.host == "0.0.0.0"
     assert settings.probes.port == 8081
+    assert (settings.hooks.host, settings.hooks.port) == ("0.0.0.0", 8082)
     assert list(settings.sinks) == ["events"]
 
 
@@ -203,6 +205,34 @@ def test_alone_it_has_both_probes(helm: Helm) -> None:
     assert found["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "rb-probes"}
     assert found["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "rb-probes"}
     assert found["ports"] == [{"name": "rb-probes", "containerPort": 8081}]
+
+
+def test_webhooks_have_a_port_and_a_service_if_asked_for(helm: Helm) -> None:
+    port = {"name": "rb-hooks", "containerPort": 8082}
+    assert port not in container(helm.objects(SMALL))["ports"]
+    opened = helm.objects(SMALL | {"hooks": {"enabled": True}})
+    assert port in container(opened)["ports"]
+    assert [each["kind"] for each in opened] == ["Deployment"]
+    served = helm.objects(SMALL | {"hooks": {"enabled": True, "service": {"enabled": True}}})
+    service = of_kind(served, "Service")
+    assert service["metadata"]["name"] == "release-riverbridge-hooks"
+    assert service["spec"]["type"] == "ClusterIP"
+    assert service["spec"]["ports"] == [{"name": "hooks", "port": 80, "targetPort": "rb-hooks"}]
+    pod = of_kind(served, "Deployment")["spec"]["template"]
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    # A broker that is down must not turn webhooks away.
+    ready = container(served)["readinessProbe"]["httpGet"]
+    assert ready == {"path": "/readyz/hooks", "port": "rb-hooks"}
+
+
+def test_webhooks_come_to_a_sidecar_by_the_parents_service(helm: Helm, parent: Path) -> None:
+    hooks = {"enabled": True}
+    (deployment,) = helm.objects({"riverbridge": {"hooks": hooks}}, parent)
+    (sidecar,) = deployment["spec"]["template"]["spec"]["initContainers"]
+    assert "rb-hooks" in [each["name"] for each in sidecar["ports"]]
+    assert "readinessProbe" not in sidecar
+    with pytest.raises(Refused, match="is the parent chart's"):
+        helm.objects({"riverbridge": {"hooks": hooks | {"service": {"enabled": True}}}}, parent)
 
 
 def test_as_a_sidecar_it_never_takes_the_pod_out_of_service(
@@ -236,6 +266,10 @@ def test_a_sidecar_may_be_an_ordinary_container(helm: Helm, parent: Path) -> Non
         ({"env": {"DATABASE_URL": "postgresql://x"}}, "use database.existingSecret"),
         ({"env": {"RIVERBRIDGE_GRACE": "5m"}}, "env.RIVERBRIDGE_GRACE cannot be set: use grace"),
         ({"env": {"RIVERBRIDGE_LANES": 4}}, "RIVERBRIDGE_LANES"),
+        ({"env": {"RIVERBRIDGE_HOOKS__PORT": "9000"}}, "use hooks.port"),
+        ({"hooks": {"service": {"enabled": True}}}, "hooks.service.enabled needs hooks.enabled"),
+        ({"hooks": {"port": 0}}, "port"),
+        ({"hooks": {"service": {"type": "ExternalName"}}}, "type"),
         ({"mode": "both"}, "mode"),
         ({"grace": 601}, "grace"),
         ({"migrate": {"enabled": True}}, "migrate.existingSecret is not set"),

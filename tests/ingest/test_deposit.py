@@ -14,7 +14,7 @@ from riverbridge.bridge.deposit import Deposited, Depositor, Moved
 from riverbridge.bridge.mapping import Mapped, Mapper, Plan
 from riverbridge.sources.base import Event, Position
 from riverbridge.store import ingest
-from riverbridge.upkeep.inbox_cleaner import InboxCleaner
+from riverbridge.upkeep.table_cleaner import TableCleaner
 from tests.ingest.rows import args_of, numbers, positions, quarantined
 from tests.support.database import Database
 
@@ -163,7 +163,7 @@ def test_the_inbox_forgets_what_has_expired_in_bounded_batches(
         "UPDATE riverbridge_inbox SET expires_at = now() - interval '1 s' WHERE digest IN"
         " (SELECT digest FROM riverbridge_inbox LIMIT 7)"
     )
-    cleaner = InboxCleaner()
+    cleaner = TableCleaner("inbox")
     cleaner.batch.limit = 5
     cleaner.begin()
     cleaner.step(connection, 5.0)

@@ -68,6 +68,7 @@ def test_defaults() -> None:
             "cancelled": 86400,
             "discarded": 7 * 86400,
             "receipts": 7 * 86400,
+            "audit": 90 * 86400,
         },
         "log": {"format": "auto", "level": "info"},
         "http": {

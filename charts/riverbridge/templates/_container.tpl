@@ -8,7 +8,9 @@ The context is this chart's own (.Values, .Chart, .Release).
   "DATABASE_URL" "database.existingSecret"
   "RIVERBRIDGE_GRACE" "grace"
   "RIVERBRIDGE_PROBES__HOST" "probes.host"
-  "RIVERBRIDGE_PROBES__PORT" "probes.port" -}}
+  "RIVERBRIDGE_PROBES__PORT" "probes.port"
+  "RIVERBRIDGE_HOOKS__HOST" "hooks.host"
+  "RIVERBRIDGE_HOOKS__PORT" "hooks.port" -}}
 {{- range $name, $value := $reserved -}}
 {{- if or (hasKey $.Values.env $name) (hasKey $.Values.secretEnv $name) -}}
 {{- fail (printf "riverbridge: env.%s cannot be set: use %s" $name $value) -}}
@@ -38,6 +40,12 @@ env:
     value: {{ .Values.probes.host | quote }}
   - name: RIVERBRIDGE_PROBES__PORT
     value: {{ .Values.probes.port | quote }}
+  {{- if .Values.hooks.enabled }}
+  - name: RIVERBRIDGE_HOOKS__HOST
+    value: {{ .Values.hooks.host | quote }}
+  - name: RIVERBRIDGE_HOOKS__PORT
+    value: {{ .Values.hooks.port | quote }}
+  {{- end }}
   {{- if not (hasKey .Values.env "RIVERBRIDGE_HTTP__CONSOLE") }}
   # Its port is often the application's own, with which a sidecar shares its loopback.
   - name: RIVERBRIDGE_HTTP__CONSOLE
@@ -64,6 +72,10 @@ envFrom:
 ports:
   - name: rb-probes
     containerPort: {{ .Values.probes.port }}
+  {{- if .Values.hooks.enabled }}
+  - name: rb-hooks
+    containerPort: {{ .Values.hooks.port }}
+  {{- end }}
 livenessProbe:
   httpGet:
     path: /livez
@@ -74,8 +86,14 @@ livenessProbe:
 {{- if eq .Values.mode "standalone" }}
 readinessProbe:
   httpGet:
+    {{- if .Values.hooks.service.enabled }}
+    # A broker that is down is no reason to turn webhooks away.
+    path: /readyz/hooks
+    port: rb-hooks
+    {{- else }}
     path: /readyz
     port: rb-probes
+    {{- end }}
   periodSeconds: 5
   timeoutSeconds: 5
 {{- end }}

@@ -58,14 +58,6 @@ class StatesAsked(msgspec.Struct):
     pass
 
 
-class CountTold(msgspec.Struct):
-    """accuracy: `estimated` is what the planner expects; of `lower_bound` there are more."""
-
-    jobs: int
-    accuracy: counts.Accuracy
-    observed_at: datetime | None
-
-
 class QueuesAsked(msgspec.Struct):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
@@ -136,9 +128,8 @@ def job(request: Request, ground: Ground, given: JobAsked) -> Job:
     return msgspec.structs.replace(found, args=ground.redaction.args(found.kind, found.args))
 
 
-def states(request: Request, ground: Ground, given: StatesAsked) -> dict[JobState, CountTold]:
-    found = ground.read(request, counts.state_counts(schema=_schema(request, ground)))
-    return {state: CountTold(*count) for state, count in found.items()}
+def states(request: Request, ground: Ground, given: StatesAsked) -> dict[JobState, counts.Count]:
+    return ground.read(request, counts.state_counts(schema=_schema(request, ground)))
 
 
 def queues(request: Request, ground: Ground, given: QueuesAsked) -> list[QueueTold]:
@@ -215,7 +206,7 @@ OPERATIONS = (
         "/api/bridge/states",
         "How many jobs are in each state.",
         StatesAsked,
-        dict[JobState, CountTold],
+        dict[JobState, counts.Count],
         states,
     ),
     Operation("/api/bridge/queues", "The queues by name.", QueuesAsked, list[QueueTold], queues),

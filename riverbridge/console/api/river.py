@@ -201,10 +201,10 @@ def states(request: Request, ground: Ground) -> Response:
     """How many jobs are in each state, and how that is known."""
     found = ground.read(request, counts.state_counts(schema=ground.database(request).schema))
     told: dict[str, dict[str, Any]] = {}
-    for state, (number, accuracy, observed_at) in found.items():
-        told[state.value] = {"accuracy": accuracy, "count": number}
-        if observed_at is not None:
-            told[state.value]["observed_at"] = go_time(observed_at.isoformat())
+    for state, count in found.items():
+        told[state.value] = {"accuracy": count.accuracy, "count": count.jobs}
+        if count.observed_at is not None:
+            told[state.value]["observed_at"] = go_time(count.observed_at.isoformat())
     return answer(told)
 
 

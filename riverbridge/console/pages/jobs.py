@@ -18,10 +18,10 @@ from riverbridge.model.job import Job
 from riverbridge.model.job_search import JobSearch
 from riverbridge.store import administration
 from riverbridge.store.audit import Record
+from riverbridge.store.counts import state_counts
 from riverbridge.store.exchange import Exchange
 from riverbridge.store.operations import whole_search
 from riverbridge.store.search import Found, job_search
-from riverbridge.store.summary import state_counts
 
 SELECTED_MAX = 1000
 PAGE = 50

@@ -10,8 +10,8 @@ from riverbridge.console.frame import Page, Role, form_of
 from riverbridge.console.ground import Ground
 from riverbridge.store.administration import queue_get, queue_pause, queue_resume
 from riverbridge.store.audit import Record
+from riverbridge.store.counts import queue_summaries
 from riverbridge.store.exchange import Exchange
-from riverbridge.store.summary import queue_summaries
 
 
 def queues(request: Request, ground: Ground) -> Response:
