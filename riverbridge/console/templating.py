@@ -24,6 +24,7 @@ from riverbridge.model.job import JobState
 NAV = (
     ("/", "Overview"),
     ("/jobs", "Jobs"),
+    ("/dead-letters", "Dead letters"),
     ("/queues", "Queues"),
     ("/tail", "Live tail"),
     ("/processes", "Processes"),
