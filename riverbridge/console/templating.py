@@ -26,6 +26,7 @@ NAV = (
     ("/jobs", "Jobs"),
     ("/dead-letters", "Dead letters"),
     ("/queues", "Queues"),
+    ("/routes", "Routes"),
     ("/tail", "Live tail"),
     ("/processes", "Processes"),
     ("/storage", "Storage"),

@@ -18,6 +18,7 @@ from riverbridge.console.pages import (
     overview,
     processes,
     queues,
+    routes,
     storage,
     tail,
 )
@@ -30,6 +31,7 @@ PAGES: Sequence[Page] = (
     *clone.PAGES,
     *dead_letters.PAGES,
     *queues.PAGES,
+    *routes.PAGES,
     *operations.PAGES,
     *processes.PAGES,
     *storage.PAGES,
