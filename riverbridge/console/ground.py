@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from riverbridge.client.adapters.psycopg3 import send
 from riverbridge.console.database import Database
 from riverbridge.console.frame import Refused, visitor_of
 from riverbridge.console.redaction import Redaction
 from riverbridge.console.templating import Templates
 from riverbridge.store.audit import Record, audited
-from riverbridge.store.exchange import Exchange
+from riverbridge.store.database import Connection
+from riverbridge.store.exchange import Exchange, carry_out
 
 T = TypeVar("T")
 
@@ -79,6 +81,23 @@ class Ground:
             schema=database.schema,
         )
         return database.change(recorded, seconds=seconds)
+
+    def record(self, request: Request, connection: Connection, records: Sequence[Record]) -> None:
+        """Enter into the audit what was changed in the transaction that `connection` is in."""
+        visitor = visitor_of(request)
+
+        def told() -> Exchange[tuple[None, Sequence[Record]]]:
+            yield from ()
+            return None, records
+
+        recorded = audited(
+            told(),
+            who=visitor.name,
+            role=visitor.role.word,
+            way=visitor.way,
+            schema=self.database(request).schema,
+        )
+        carry_out(recorded, lambda query: send(connection, query))
 
     def is_read_only(self, request: Request) -> bool:
         """Whether nothing can be changed in this request's database."""

@@ -27,6 +27,7 @@ NAV = (
     ("/dead-letters", "Dead letters"),
     ("/queues", "Queues"),
     ("/routes", "Routes"),
+    ("/sources", "Sources"),
     ("/tail", "Live tail"),
     ("/processes", "Processes"),
     ("/storage", "Storage"),

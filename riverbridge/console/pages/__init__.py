@@ -19,6 +19,7 @@ from riverbridge.console.pages import (
     processes,
     queues,
     routes,
+    sources,
     storage,
     tail,
 )
@@ -32,6 +33,7 @@ PAGES: Sequence[Page] = (
     *dead_letters.PAGES,
     *queues.PAGES,
     *routes.PAGES,
+    *sources.PAGES,
     *operations.PAGES,
     *processes.PAGES,
     *storage.PAGES,
