@@ -15,6 +15,7 @@ from riverbridge.client.adapters.psycopg3 import send
 from riverbridge.console.database import Database
 from riverbridge.console.frame import Refused, visitor_of
 from riverbridge.console.redaction import Redaction
+from riverbridge.console.replays import Replays
 from riverbridge.console.templating import Templates
 from riverbridge.store.audit import Record, audited
 from riverbridge.store.database import Connection
@@ -35,6 +36,7 @@ class Ground:
     redaction: which values of args are not shown. clock: now, for what is shown; instants that are
     written are the database's. extra: what pages need of the process they are served by, such as
     its breakers, by name. wake: set once there is an operation to be carried out.
+    replays: runs those that are started here.
     """
 
     databases: Mapping[str, Database]
@@ -44,6 +46,7 @@ class Ground:
     clock: Any = _now
     extra: Mapping[str, Any] = field(default_factory=dict)
     wake: threading.Event = field(default_factory=threading.Event)
+    replays: Replays = field(default_factory=Replays)
 
     def database(self, request: Request) -> Database:
         """The one that the path names, as in /on/NAME/jobs, or the default."""
@@ -127,6 +130,7 @@ class Ground:
         }
 
     def close(self) -> None:
-        """Close all connections."""
+        """Stop the replays that run here, and close all connections."""
+        self.replays.close()
         for database in self.databases.values():
             database.close()

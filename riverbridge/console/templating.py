@@ -28,6 +28,8 @@ NAV = (
     ("/queues", "Queues"),
     ("/routes", "Routes"),
     ("/sources", "Sources"),
+    ("/replays", "Replays"),
+    ("/periodic", "Periodic"),
     ("/tail", "Live tail"),
     ("/processes", "Processes"),
     ("/storage", "Storage"),
