@@ -66,6 +66,11 @@ class Outlet:
         self._lock = threading.Lock()
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
+    @property
+    def batches(self) -> tuple[int, int]:
+        """How many batches are out, and how many may be."""
+        return self._threads - self._free, self._threads
+
     def room(self) -> int:
         """How many messages it would take now."""
         if self._free <= 0:

@@ -115,9 +115,9 @@ class Replayer:
         self._runner = f"{name} {uuid.uuid4().hex[:8]}"
         self._clock = clock
 
-    def preview(self, plan: ReplayPlan) -> Preview:
-        """Count the jobs, and change nothing."""
-        with bounded_transaction(self._connection, COUNT_LIMIT):
+    def preview(self, plan: ReplayPlan, *, patience: float = COUNT_LIMIT) -> Preview:
+        """Count the jobs, and change nothing. patience: seconds that counting may take."""
+        with bounded_transaction(self._connection, patience):
             at = database_now(self._connection)
             selection = Selection(self._schema, plan, at)
             counted = selection.count(self._connection)

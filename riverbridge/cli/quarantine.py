@@ -115,7 +115,7 @@ def retry(
         again = service.Retrying(settings, schema)
         made = stays = 0
         for row in _rows(connection, ids, source, everything, schema):
-            if (reason := again.retry(connection, row)) is None:
+            if (reason := again.retry(connection, row.source, row.id)) is None:
                 made += 1
             else:
                 stays += 1

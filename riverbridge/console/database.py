@@ -83,15 +83,17 @@ class Database:
 
     @contextlib.contextmanager
     def _transaction(self, seconds: float) -> Iterator[Connection]:
-        with self._connection() as connection, bounded_transaction(connection, seconds):
+        with self.connection() as connection, bounded_transaction(connection, seconds):
             yield connection
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def connection(self, *, read_only: bool = False) -> Iterator[Connection]:
+        """One of them, for what makes its own transactions, and bounds them. Raises Refused."""
         if not self._places.acquire(timeout=PATIENCE):
             raise Refused(503, f"{self.label} is busy with other questions: try again")
         try:
             connection = self._taken()
+            connection.read_only = read_only or None
             try:
                 yield connection
             finally:

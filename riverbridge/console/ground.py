@@ -11,12 +11,15 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from riverbridge.client.adapters.psycopg3 import send
 from riverbridge.console.database import Database
 from riverbridge.console.frame import Refused, visitor_of
 from riverbridge.console.redaction import Redaction
+from riverbridge.console.replays import Replays
 from riverbridge.console.templating import Templates
 from riverbridge.store.audit import Record, audited
-from riverbridge.store.exchange import Exchange
+from riverbridge.store.database import Connection
+from riverbridge.store.exchange import Exchange, carry_out
 
 T = TypeVar("T")
 
@@ -33,6 +36,7 @@ class Ground:
     redaction: which values of args are not shown. clock: now, for what is shown; instants that are
     written are the database's. extra: what pages need of the process they are served by, such as
     its breakers, by name. wake: set once there is an operation to be carried out.
+    replays: runs those that are started here.
     """
 
     databases: Mapping[str, Database]
@@ -42,6 +46,7 @@ class Ground:
     clock: Any = _now
     extra: Mapping[str, Any] = field(default_factory=dict)
     wake: threading.Event = field(default_factory=threading.Event)
+    replays: Replays = field(default_factory=Replays)
 
     def database(self, request: Request) -> Database:
         """The one that the path names, as in /on/NAME/jobs, or the default."""
@@ -80,6 +85,23 @@ class Ground:
         )
         return database.change(recorded, seconds=seconds)
 
+    def record(self, request: Request, connection: Connection, records: Sequence[Record]) -> None:
+        """Enter into the audit what was changed in the transaction that `connection` is in."""
+        visitor = visitor_of(request)
+
+        def told() -> Exchange[tuple[None, Sequence[Record]]]:
+            yield from ()
+            return None, records
+
+        recorded = audited(
+            told(),
+            who=visitor.name,
+            role=visitor.role.word,
+            way=visitor.way,
+            schema=self.database(request).schema,
+        )
+        carry_out(recorded, lambda query: send(connection, query))
+
     def is_read_only(self, request: Request) -> bool:
         """Whether nothing can be changed in this request's database."""
         return self.read_only or self.database(request).read_only
@@ -108,6 +130,7 @@ class Ground:
         }
 
     def close(self) -> None:
-        """Close all connections."""
+        """Stop the replays that run here, and close all connections."""
+        self.replays.close()
         for database in self.databases.values():
             database.close()

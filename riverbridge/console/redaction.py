@@ -52,6 +52,19 @@ class Redaction:
             args = _masked(args, path)
         return args
 
+    def anywhere(self, value: Any) -> Any:
+        """A value of no kind, such as an event that holds args or parts of them: whatever a rule
+        hides is hidden at any depth, and so is JSON within a text. Raises RecursionError."""
+        for rule in self._rules:
+            value = _masked(value, rule.path)
+        if isinstance(value, dict):
+            return {key: self.anywhere(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.anywhere(item) for item in value]
+        if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+            return MASK if self._rules else value
+        return value
+
     def hides(self, path: Sequence[str]) -> bool:
         """Whether a search for a value at this path could tell what is hidden. A part that ends in
         [] stands for a key and its elements."""

@@ -25,7 +25,12 @@ from riverbridge.model.job import JobState
 NAV = (
     ("/", "Overview"),
     ("/jobs", "Jobs"),
+    ("/dead-letters", "Dead letters"),
     ("/queues", "Queues"),
+    ("/routes", "Routes"),
+    ("/sources", "Sources"),
+    ("/replays", "Replays"),
+    ("/periodic", "Periodic"),
     ("/tail", "Live tail"),
     ("/processes", "Processes"),
     ("/storage", "Storage"),

@@ -4,7 +4,7 @@
 
 A token is `name:value`; a minus before it asks for the others; `"…"` holds spaces. Of several
 values of one name any is good, but of `args`, `metadata`, errors and words all must be there. `*`
-in a kind or a queue is any run of characters.
+in a kind, a queue or an error is any run of characters.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class JobSearch(msgspec.Struct, frozen=True):
     """What is asked for; what is empty asks for nothing.
 
     kinds, queues: names, or globs. args, metadata: JSON objects, one of which the job's must
-    contain. errors, words: texts that must all be there, in an attempt's error or anywhere.
-    since, until: of the instant the job was created. arg_paths: where in args something is asked
-    for.
+    contain. errors, words: texts that must all be there, in an attempt's error (globs) or
+    anywhere. since, until: of the instant the job was created. arg_paths: where in args something
+    is asked for.
     """
 
     states: tuple[JobState, ...] = ()
@@ -94,8 +94,8 @@ class JobSearch(msgspec.Struct, frozen=True):
             "workers": list(self.workers) or None,
             "since": self.since,
             "until": self.until,
-            "errors": [_like(text) for text in self.errors] or None,
-            "errors_none": [_like(text) for text in self.not_errors] or None,
+            "errors": [f"%{globs.to_like(text)}%" for text in self.errors] or None,
+            "errors_none": [f"%{globs.to_like(text)}%" for text in self.not_errors] or None,
             "words": [_like(text) for text in self.words] or None,
             "words_none": [_like(text) for text in self.not_words] or None,
         }
@@ -120,6 +120,13 @@ def parse_search(text: str, now: datetime) -> JobSearch:
     for token in _TOKEN.finditer(text):
         reading.take(token)
     return reading.search()
+
+
+def without(text: str, name: str) -> str:
+    """The search without what it asks for by `name`; what it leaves out by it stays."""
+    return " ".join(
+        token[0] for token in _TOKEN.finditer(text) if token["name"] != name or token["minus"]
+    )
 
 
 class _Reading:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from riverbridge.bridge.deposit import Depositor
 from riverbridge.bridge.quarantine import retry
 from riverbridge.service.receiving import make_intake
 from riverbridge.settings import Settings
 from riverbridge.store.database import Connection
-from riverbridge.store.ingest import Quarantined
 
 
 class Retrying:
@@ -21,9 +22,16 @@ class Retrying:
                 intake.mapper, remember=intake.remember, schema=schema
             )
 
-    def retry(self, connection: Connection, row: Quarantined) -> str | None:
-        """None if it is a job now; else why it stays. Raises what psycopg raises."""
-        depositor = self._depositors.get(row.source)
+    def retry(
+        self,
+        connection: Connection,
+        source: str,
+        id: int,
+        told: Callable[[Connection, str | None], None] = lambda connection, reason: None,
+    ) -> str | None:
+        """None if it is a job now; else why it stays. told: as of `riverbridge.bridge.quarantine`.
+        Raises what psycopg raises."""
+        depositor = self._depositors.get(source)
         if depositor is None:
-            return f"no source {row.source} is set, by which to make a job of it"
-        return retry(connection, depositor, row.id)
+            return f"no source {source} is set, by which to make a job of it"
+        return retry(connection, depositor, id, told)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.pausing import Pausing
 from riverbridge.bridge.recovery import Lot, Recovery
+from riverbridge.console.known import KNOWN
 from riverbridge.engine.batch import Feed
 from riverbridge.engine.crew import STUCK, Crew, Manning, stalled
 from riverbridge.engine.followed import MOST
@@ -23,6 +24,7 @@ from riverbridge.engine.identity import VERSION, client_id, crashed_before, proc
 from riverbridge.engine.lane import Limits
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
+from riverbridge.service.knowing import make_known, sinks_now
 from riverbridge.service.plan import Plan
 from riverbridge.service.process import spare_collector
 from riverbridge.service.receiving import make_doors, make_receivers
@@ -151,7 +153,11 @@ class Bridge:
         """Answer the probes from here on: a process that waits for its database is alive."""
         self._wired = False
         self._front = Front(
-            self.settings, self, with_console=self.settings.http.console, doors=self._doors
+            self.settings,
+            self,
+            with_console=self.settings.http.console,
+            doors=self._doors,
+            extra={KNOWN: make_known(self.settings, lambda: sinks_now(self._outlets))},
         )
         self.ports = self._front.ports
         self.port = self.ports["probes"]

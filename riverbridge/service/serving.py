@@ -22,11 +22,13 @@ from riverbridge.console.frame import Role
 from riverbridge.console.ground import Ground
 from riverbridge.console.hook_protocol import HookProtocol
 from riverbridge.console.hooks import Door, Hooks
+from riverbridge.console.known import KNOWN
 from riverbridge.console.operations import Operator
 from riverbridge.console.probes import Health, Server, probe_routes
 from riverbridge.console.redaction import Redaction, Rule
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
+from riverbridge.service.knowing import make_known
 from riverbridge.service.process import wait_for
 from riverbridge.settings import Settings
 from riverbridge.settings.checks import is_loopback
@@ -41,7 +43,8 @@ OTHER_FILES = 512
 
 
 def make_ground(settings: Settings, extra: Mapping[str, Any] | None = None) -> Ground:
-    """What the console stands on. Nothing is connected yet. extra: what this process can tell."""
+    """What the console stands on. Nothing is connected yet. extra: what this process can tell; by
+    default what its settings say."""
     http = settings.http
     assert settings.database_url is not None  # the caller loaded them so
     databases = {
@@ -72,7 +75,7 @@ def make_ground(settings: Settings, extra: Mapping[str, Any] | None = None) -> G
         databases,
         read_only=http.read_only,
         redaction=Redaction([Rule.parse(text) for text in http.redact]),
-        extra=extra or {},
+        extra={KNOWN: make_known(settings)} if extra is None else extra,
     )
 
 

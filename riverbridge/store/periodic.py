@@ -14,6 +14,11 @@ from typing import Any, NamedTuple
 import psycopg
 
 from riverbridge.sql import statement
+from riverbridge.store.exchange import Exchange, Query
+from riverbridge.store.rows import instant_of
+
+LISTED = 500
+"""Rows that are listed at most."""
 
 
 class NextRun(NamedTuple):
@@ -29,6 +34,22 @@ class StoredRun(NamedTuple):
 
     run: NextRun
     stale: bool
+
+
+class KeptRun(NamedTuple):
+    """A row as people see it."""
+
+    id: str
+    schedule: str
+    next_run_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+
+def periodic_jobs(*, schema: str | None) -> Exchange[list[KeptRun]]:
+    """The first LISTED rows, by what runs next."""
+    rows = yield Query("periodic/list", {"limit": LISTED}, schema)
+    return [KeptRun(id_, made, *map(instant_of, instants)) for id_, made, *instants in rows]
 
 
 def create(

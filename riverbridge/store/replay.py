@@ -17,6 +17,7 @@ from riverbridge.model.job_filter import FINALIZED
 from riverbridge.model.replay import Replay, ReplayPlan, Skip
 from riverbridge.sql import statement
 from riverbridge.store.database import Connection
+from riverbridge.store.exchange import Exchange, Query
 
 _replay = msgspec.json.Decoder(Replay)
 _encode = msgspec.json.Encoder().encode
@@ -45,6 +46,12 @@ class Moved(NamedTuple):
     ids: list[int]
     queues: set[str]
     skips: list[Skip]
+
+
+def replay_list(limit: int, *, schema: str | None) -> Exchange[list[Replay]]:
+    """The latest replays, the last first."""
+    rows = yield Query("replay/list", {"limit": limit}, schema)
+    return [_replay.decode(text) for (text,) in rows]
 
 
 class Selection:

@@ -41,6 +41,8 @@ ERROR = {"at": "2026-01-02T03:04:05Z", "attempt": 1, "error": "it timed out", "t
         ("tag:eu -tag:vip", "a"),
         ("error:timed", "d"),
         ("error:TIMED error:7", "d"),
+        ("error:it*out", "d"),
+        ("error:out*it", ""),
         ("-error:timed", "abc"),
         ("priority:3", "c"),
         ("worker:w-1", "d"),

@@ -59,7 +59,7 @@
     event.preventDefault();
     const number = picked().length;
     const bulk = button.form.matches(".list");
-    const text = bulk ? `${asked} ${number} ${number === 1 ? "job" : "jobs"}` : asked;
+    const text = bulk ? `${asked} ${number} ${button.form.dataset.noun ?? "job"}${number === 1 ? "" : "s"}` : asked;
     confirm(`${text}?`, asked.split(" ")[0], () => {
       agreed.add(button);
       button.form.requestSubmit(button);
