@@ -11,9 +11,12 @@ import psycopg
 import pytest
 
 from riverbridge.console.frame import Page, Role
+from riverbridge.console.known import KNOWN, Known
 from riverbridge.console.operations import Operator
 from riverbridge.console.pages import PAGES
+from riverbridge.model.replay import ReplayRoute
 from tests.console.test_access import STREAMS
+from tests.console.test_replays import OPEN
 from tests.console.test_tail import tail
 from tests.support.console import Desk, bearer, desk, insert
 from tests.support.console_server import console_on
@@ -25,6 +28,11 @@ from tests.support.wait import eventually
 
 VIEWING, CHANGING = grants("console"), grants("console-changes")
 
+ROUTE = ReplayRoute("orders", queues=("q",), kinds=("*",), sinks=("events",))
+ELSEWHERE = {"/quarantine/retry", "/replays", "/replays/{id:int}/resume"}
+"""Changes of these are not among `refused_changes`: a retry takes the privileges of sources, and a
+replay goes on in a thread, which a test of its own waits for."""
+CHANGES = [page for page in PAGES if page.changes and page.path not in ELSEWHERE]
 LOOKS = [page for page in PAGES if not page.changes and page.path not in STREAMS]
 ASKED = {
     "/operations/new": {"q": "kind:k"},
@@ -44,6 +52,17 @@ def begun(connection: psycopg.Connection[Any], action: str) -> int:
         " total, last_id) SELECT %(key)s, %(action)s::text, 'kind:' || %(action)s::text, '', 'a',"
         " 'admin', 'token', 1, max(id) FROM river_job RETURNING id",
         {"key": secrets.token_hex(), "action": action},
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def quarantined(connection: psycopg.Connection[Any]) -> int:
+    """An event in quarantine."""
+    row = connection.execute(
+        "INSERT INTO riverbridge_quarantine (digest, source, event_id, topic, headers, reason)"
+        " VALUES (sha256(%s), 'shop', 'e', 't', '[]', 'none') RETURNING id",
+        [secrets.token_bytes()],
     ).fetchone()
     assert row is not None
     return int(row[0])
@@ -71,12 +90,13 @@ def owner(granted: Granted) -> Iterator[psycopg.Connection[Any]]:
             " VALUES (1, 'events', 1, 'jobs[3]@1042')",
             [QUEUE],
         )
+        quarantined(connection)
         yield connection
 
 
 @pytest.fixture
 def office(granted: Granted) -> Desk:
-    return desk(granted.database)
+    return desk(granted.database, extra={KNOWN: Known([ROUTE], {"events": "kafka"})})
 
 
 def path_of(page: Page) -> str:
@@ -95,10 +115,23 @@ def refused_looks(office: Desk) -> list[str]:
     return refused
 
 
-def change(office: Desk, page: Page, id: int, operation: int) -> Any:
-    """Ask for what the page changes: of this job, of the queue or of this operation."""
+def change(office: Desk, page: Page, owner: psycopg.Connection[Any]) -> Any:
+    """Ask for what the page changes: a job, a queue, an operation, each one of its own."""
     (method,) = page.methods
-    path = re.sub(r"\{id:int\}", str(operation if "operations" in page.path else id), page.path)
+    id = insert(owner, state="scheduled")
+    about = id
+    if page.path.startswith("/operations"):
+        about = begun(owner, "retry")
+    elif page.path.startswith("/replays"):
+        [(about,)] = owner.execute(OPEN, [None, 0]).fetchall()
+    elif page.path.startswith("/quarantine"):
+        id = quarantined(owner)
+    elif page.path.startswith("/routes"):
+        pause = (
+            "INSERT INTO riverbridge_pause (what, name, paused_by) VALUES ('sink', 'events', 'a')"
+        )
+        owner.execute(f"{pause} ON CONFLICT DO NOTHING".encode())
+    path = re.sub(r"\{id:int\}", str(about), page.path)
     path = path.replace("{name}", QUEUE)
     headers = bearer(Role.ADMIN)
     if page.is_api:
@@ -106,18 +139,17 @@ def change(office: Desk, page: Page, id: int, operation: int) -> Any:
         return office.client().request(method, path, json=given, headers=headers)
     form = {"id": str(id), "name": QUEUE, **NEW_JOB}
     form |= {"action": "cancel", "q": "kind:k", "key": secrets.token_urlsafe(16)}
+    if page.path.startswith("/routes"):
+        form |= {"what": "sink", "name": "events"}
     return office.client().request(method, path, data=form, headers=headers)
 
 
 def refused_changes(office: Desk, owner: psycopg.Connection[Any]) -> list[str]:
     """The changes that are not made, of all there are, each of a job of its own."""
     refused = []
-    for page in PAGES:
-        if not page.changes:
-            continue
-        id = insert(owner, state="scheduled")
+    for page in CHANGES:
         before = len(office.audit())
-        answer = change(office, page, id, begun(owner, "retry"))
+        answer = change(office, page, owner)
         assert answer.status_code in (200, 303, 403), answer.text
         if answer.status_code == 403:
             assert "may not: permission denied" in answer.text
@@ -145,8 +177,7 @@ def test_the_grants_for_looking_are_enough(
 ) -> None:
     granted.grant(VIEWING)
     assert refused_looks(office) == []
-    changes = [page.path for page in PAGES if page.changes]
-    assert refused_changes(office, owner) == changes
+    assert refused_changes(office, owner) == [page.path for page in CHANGES]
     with console_on(granted.database) as site, tail(site) as stream:
         add(owner, kind="'seen'")
         eventually(lambda: stream.kinds() == ["seen"])
@@ -165,6 +196,22 @@ def test_the_grants_for_changing_are_enough(
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement.encode())
+
+
+def test_the_grants_for_changing_are_enough_to_replay(
+    office: Desk, granted: Granted, owner: psycopg.Connection[Any]
+) -> None:
+    granted.grant(VIEWING + CHANGING)
+    id = insert(owner, state="completed")
+    key = secrets.token_urlsafe(16)
+    assert office.post("/replays", q="kind:k", state="completed", key=key).status_code == 303
+    eventually(
+        lambda: (
+            owner.execute("SELECT state, done FROM riverbridge_replay").fetchall()
+            == [("finished", 1)]
+        )
+    )
+    assert office.row(id)["state"] == "available"
 
 
 def test_each_grant_of_the_console_is_needed(
