@@ -126,6 +126,9 @@ EMPTY = b"""
 DO $$
 DECLARE one record; used boolean;
 BEGIN
+    -- Also waits for what the test before has left open, which would else be committed later.
+    EXECUTE (SELECT 'LOCK ' || string_agg(oid::regclass::text, ', ' ORDER BY relname)
+             FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r');
     FOR one IN SELECT oid::regclass AS name, relkind FROM pg_class
                WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
                  AND relname <> 'river_migration'
