@@ -204,11 +204,12 @@ class KafkaSource:
             # Assigned anew, so that nothing comes any more of what was fetched before.
             self._consumer.incremental_unassign([where])
             self._consumer.incremental_assign([where])
-            self._consumer.resume([where])
+            if self._paused:  # as the others are: `receive` resumes them all
+                self._consumer.pause([where])
+            else:
+                self._consumer.resume([where])
             self._placed[partition] = offset
             self._unplaced.discard(partition)
-        if positions:
-            self._paused = False
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Not from where the group says, and not before it is known from where.

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from riverbridge.bridge.deposit import Deposited, Depositor
 from riverbridge.bridge.intake import Intake
 from riverbridge.bridge.mapping import Mapper, Plan
-from riverbridge.sources.base import Bounds
+from riverbridge.sources.base import Bounds, Event
 from riverbridge.testing.proxy import Proxy
 from tests.ingest.ground import PARTITIONS, Ground, bodies
 from tests.ingest.rows import args_of, numbers, positions
@@ -40,6 +40,30 @@ def test_each_record_becomes_one_job_in_the_order_of_its_partition(ground: Groun
     assert positions(ground.database) == {
         f"{ground.topic}/{place}": "101" for place in range(PARTITIONS)
     }
+
+
+def test_partitions_whose_events_were_safe_go_on_after_a_rest(ground: Ground) -> None:
+    """Those of one are released, all rest, and only that one is placed again."""
+    source = ground.source()
+    try:
+        found: list[Event] = []
+
+        def take() -> int:
+            if unplaced := source.unplaced():
+                source.place(source.starts(unplaced, ()))
+            found.extend(source.receive(Bounds(seconds=0.1)))
+            return len(found)
+
+        ground.produce(bodies(PARTITIONS))
+        eventually(lambda: take() == PARTITIONS, within=20)
+        again = [event for event in found if event.position and "/0" in event.position.partition]
+        source.release(again)
+        source.idle(0.1)
+        ground.produce(bodies(PARTITIONS, first=PARTITIONS))
+        # Those of the released one come again, those of the others once.
+        eventually(lambda: take() == 2 * PARTITIONS + 1, within=20)
+    finally:
+        source.close()
 
 
 class Counted(Depositor):
