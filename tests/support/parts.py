@@ -60,6 +60,8 @@ def majors_for(folder: str, file: str) -> list[int]:
     timing = {"test_freeze.py", "test_postgres.py", "test_postgres_source.py"}
     # And these are about drivers, words, a screen, Debezium and processes, whatever the server.
     outside = {"test_connections.py", "test_administration_ways.py", "test_client_refusals.py"}
+    outside |= {"test_go_inserts.py", "test_beside_go.py", "test_river_api.py"}
+    outside |= {"test_river_sink.py"}
     if file in outside | {"test_river_ui.py", "test_soak.py", "test_debezium.py"}:
         return majors[:1]
     return majors if folder in SERVER_TESTS or file in timing else majors[:1]
