@@ -51,9 +51,11 @@ class Partitions:
                     continue
                 known[topic] = count
                 with self._lock:
-                    before = self._counts.get(topic, count)
+                    before = self._counts.get(topic)
                     self._counts[topic] = count
-                if before != count:
+                if before is None:
+                    log.debug("topic %s has %d partitions", topic, count)
+                elif before != count:
                     log.warning(
                         "topic %s has %d partitions now, it had %d: keys move to other partitions, "
                         "and what is sent now may be read before what was sent earlier for its key",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -260,17 +261,18 @@ def test_partitions_that_are_added_are_told_of(
 ) -> None:
     sink = make_sink(topic_metadata_refresh_interval_ms=200, statistics_interval_ms=100)
     slot, numbers = new_name("slot"), count(1)
+    caplog.set_level(logging.DEBUG, "riverbridge.sinks.kafka")
     sink.ask(slot, soon())
 
-    def told() -> bool:
+    def told(text: str) -> bool:
         entry = Entry(slot, next(numbers), [0])
         assert sink.deliver_entry(entry, messages(topic, 1), soon()) == [Delivered()]
-        return f"topic {topic} has 3 partitions now, it had 2" in caplog.text
+        return f"topic {topic} has {text}" in caplog.text
 
-    assert not told()
+    eventually(lambda: told("2 partitions"), every=0.1)
     admin = AdminClient({"bootstrap.servers": real_kafka.bootstrap_servers})
     admin.create_partitions([NewPartitions(topic, 3)])[topic].result(10)
-    eventually(told, every=0.1)
+    eventually(lambda: told("3 partitions now, it had 2"), every=0.1)
 
 
 def offset(outcome: Outcome) -> int:

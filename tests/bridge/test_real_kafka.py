@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import logging
 import subprocess
 import threading
 import time
@@ -193,7 +194,9 @@ def test_partitions_that_are_added_are_used_as_java_would(
         send(b"between")
         return real_kafka.records(topic, more) > real_kafka.records(topic, PARTITIONS)
 
+    caplog.set_level(logging.DEBUG, "riverbridge.sinks.kafka")
     send(b"before")
+    eventually(lambda: f"topic {topic} has {PARTITIONS} partitions" in caplog.text)
     admin = AdminClient({"bootstrap.servers": real_kafka.bootstrap_servers})
     admin.create_partitions([NewPartitions(topic, more)])[topic].result(10)
     eventually(seen, every=0.1)
