@@ -40,6 +40,7 @@ from tests.support.database import (
     new_name,
 )
 from tests.support.given import GivenKafka, GivenSqs
+from tests.support.memory import keep_files_in_memory
 from tests.support.mock_kafka import MockKafka
 from tests.support.parts import majors_for, part
 from tests.support.real_kafka import RealKafka
@@ -63,6 +64,10 @@ _TESTS = Path(__file__).parent
 
 COLLECTED = pytest.StashKey[frozenset[str]]()
 """The ids of all tests found, without `tests/`, whichever of them are run."""
+
+
+def pytest_configure() -> None:
+    keep_files_in_memory()
 
 
 def pytest_report_header() -> list[str]:
