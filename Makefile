@@ -82,7 +82,7 @@ test-order: $(DEV) ## The order of keys: 50,000 jobs through kills and freezes, 
 test-exactly: $(DEV) ## Fifty thousand jobs to Kafka in transactions, while replicas are killed and frozen
 	RIVERBRIDGE_REQUIRE=postgres,real_kafka $(BIN)/python -m pytest -s -m slow tests/chaos/test_exactly.py $(ARGS)
 test-ingest-kills: $(DEV) ## Events of each kind of source become as many jobs, while what reads them is killed
-	RIVERBRIDGE_REQUIRE=postgres,kafka,sqs $(BIN)/python -m pytest -s -m slow tests/ingest/test_kills.py \
+	RIVERBRIDGE_REQUIRE=postgres,kafka,real_kafka,sqs $(BIN)/python -m pytest -s -m slow tests/ingest/test_kills.py \
 		tests/ingest/test_sqs_kills.py tests/ingest/test_hook_kills.py \
 		tests/ingest/test_postgres_kills.py tests/ingest/test_postgres_failover.py $(ARGS)
 

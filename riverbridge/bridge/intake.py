@@ -20,7 +20,7 @@ import psycopg
 from riverbridge import telemetry
 from riverbridge.bridge.deposit import Deposited, Depositor, Moved
 from riverbridge.bridge.mapping import Mapped, Mapper
-from riverbridge.sources.base import Bounds, Event, NotNow, Positioned, Source
+from riverbridge.sources.base import Bounds, Event, Measured, NotNow, Positioned, Source
 from riverbridge.store import ingest
 from riverbridge.store.database import Connect, Connection, cut, open_connection, transaction
 from riverbridge.store.queues import QueueTable
@@ -91,6 +91,11 @@ class Receiver:
         """What keeps events from becoming jobs, or None. May be asked from any thread."""
         source = self._source
         return self._failure or (None if source is None else source.problem())
+
+    def lag(self) -> int | None:
+        """How far its source is behind (`riverbridge.sources.base.Measured`), or None."""
+        source = self._source
+        return source.lag() if isinstance(source, Measured) else None
 
     def unstick(self) -> None:
         """Cut the connection of a server that hangs, which sends no error."""

@@ -41,7 +41,8 @@ FAILED = 1
 def demo(once: bool, jobs: int | None, as_json: bool, kill: bool, rate: float) -> None:
     """Write orders and their jobs, deliver them to Kafka and SQS, read them back.
 
-    What is in Kafka becomes jobs again, each exactly one, and a Python worker works them.
+    What is in Kafka becomes jobs again, each exactly one. A Python worker works them,
+    and half of them one in Go, where that is installed.
 
     Starts a Postgres, a Kafka-protocol broker and an SQS server on free loopback ports and stops
     them again. Every sixth transaction rolls back, and what it wrote must never arrive. Exits with

@@ -27,6 +27,14 @@ class SinkNow(NamedTuple):
     most: int
 
 
+class SourceNow(NamedTuple):
+    """A source in service. problem: why it cannot go on, or None. lag: about how many events wait
+    for it, None where that is not known."""
+
+    problem: str | None
+    lag: int | None
+
+
 Told = Callable[[Connection, str | None], None]
 """Called in the transaction of a retry, with why the event stays, or None: it is a job."""
 
@@ -36,13 +44,14 @@ Retry = Callable[[Connection, str, int, Told], str | None]
 
 @dataclass(frozen=True)
 class Known:
-    """routes: of the settings. sinks, sources: their kinds, by name. sinks_now: those in service.
-    retries: makes what retries events; it may take a moment."""
+    """routes: of the settings. sinks, sources: their kinds, by name. sinks_now, sources_now:
+    those in service. retries: makes what retries events; it may take a moment."""
 
     routes: Sequence[ReplayRoute] = ()
     sinks: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     sinks_now: Callable[[], Mapping[str, SinkNow]] = dict
+    sources_now: Callable[[], Mapping[str, SourceNow]] = dict
     retries: Callable[[], Retry] | None = None
 
 

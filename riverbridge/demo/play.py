@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from riverbridge.demo.killer import Killer
-from riverbridge.demo.report import BACK, QUEUE, Report
+from riverbridge.demo.report import BACK_KIND, GO_ID, QUEUE, Report
 from riverbridge.demo.scene import Scene
 from riverbridge.demo.signals import Signals
 from riverbridge.demo.writer import Writer
@@ -42,12 +42,14 @@ class Options(NamedTuple):
 class RoundTrip(msgspec.Struct, frozen=True):
     """What came of the events in Kafka: jobs, and how many a worker worked.
 
+    worked_by: the same by the worker's language: python and go.
     lost: committed orders that came back as no job that was worked. twice: how often an order
     became a second job, or its job was worked a second time.
     """
 
     jobs: int
     worked: int
+    worked_by: dict[str, int]
     lost: int
     twice: int
 
@@ -177,15 +179,15 @@ class Play:
         """Count, once a second, what came back."""
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + 1.0
-            _, self.worked = self._two("demo/worked", BACK)
+            _, self.worked, _ = self._counts("demo/worked", kind=BACK_KIND, go=GO_ID)
 
-    def _progress(self) -> tuple[int, int]:
-        return self._two("demo/progress", QUEUE)
+    def _progress(self) -> tuple[int, ...]:
+        return self._counts("demo/progress", queue=QUEUE)
 
-    def _two(self, name: str, queue: str) -> tuple[int, int]:
-        row = self._connection.execute(statement(name), {"queue": queue}).fetchone()
+    def _counts(self, name: str, **parameters: str) -> tuple[int, ...]:
+        row = self._connection.execute(statement(name), parameters).fetchone()
         assert row is not None  # an aggregate always gives one
-        return int(row[0]), int(row[1])
+        return tuple(map(int, row))
 
     def _hunt(self, completed: int, idle_at: int | None) -> None:
         """Kill in the middle of a share, then let the next one be written.
@@ -230,7 +232,9 @@ class Play:
             self.problems.append(
                 f"{self.writer.inserted} orders were committed and {report.committed} are there"
             )
-        back = RoundTrip(*self._two("demo/worked", BACK), *self._two("demo/round_trip", BACK))
+        jobs, worked, in_go = self._counts("demo/worked", kind=BACK_KIND, go=GO_ID)
+        lost, twice = self._counts("demo/round_trip", kind=BACK_KIND)
+        back = RoundTrip(jobs, worked, {"python": worked - in_go, "go": in_go}, lost, twice)
         if back.lost or back.twice or back.jobs != report.committed:
             self.problems.append(
                 f"of {report.committed} orders {back.jobs} came back from Kafka as jobs; "

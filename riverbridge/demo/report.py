@@ -6,8 +6,14 @@ import msgspec
 
 QUEUE = "outbox"
 """River's queue that the demo's jobs go through."""
-BACK = "received"
-"""The queue of the jobs that are made of what the bridge sent to Kafka."""
+STORES = ("north", "south")
+"""Where orders are placed, by turns."""
+BACK = {store: f"received_{store}" for store in STORES}
+"""The queues of the jobs that are made of what the bridge sent to Kafka, one for each store."""
+BACK_KIND = "order.received"
+"""The kind of these jobs."""
+GO_STORE, GO_ID = "south", "demo-go"
+"""The store whose jobs a worker in Go takes, where there is one, and its client's id."""
 
 
 class SinkCount(msgspec.Struct, frozen=True):

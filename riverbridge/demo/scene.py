@@ -19,7 +19,8 @@ import msgspec
 import psycopg
 
 import riverbridge
-from riverbridge.demo.report import BACK, QUEUE, Report
+from riverbridge.demo.go_worker import NotBuilt, find_worker
+from riverbridge.demo.report import BACK, BACK_KIND, GO_ID, GO_STORE, QUEUE, STORES, Report
 from riverbridge.embedded.broker import Broker
 from riverbridge.embedded.postgres import Postgres
 from riverbridge.embedded.process import (
@@ -60,6 +61,7 @@ class Scene:
         self._bridge: ChildProcess | None = None
         self._reader: ChildProcess | None = None
         self._worker: ChildProcess | None = None
+        self._go_worker: ChildProcess | None = None
         self._queue_url = ""
         self._read_to = 0
         self._bridges = 0
@@ -81,7 +83,7 @@ class Scene:
             for server in (self._postgres, self._broker, self._sqs):
                 if server is not None:
                     stack.callback(server.stop)
-            for child in (self._reader, self._worker, self._bridge):
+            for child in (self._reader, self._worker, self._go_worker, self._bridge):
                 if child is not None:
                     stack.callback(child.stop)
 
@@ -107,6 +109,7 @@ class Scene:
                 pool.submit(self._start_sqs),
             ]
             self._await(starts, stopped, say)
+        self._start_go_worker(stopped, say)
         self._start_worker()
         self._start_reader()
         say(f"Console on http://{LOOPBACK}:{self._console_port}/ while the bridge runs")
@@ -173,12 +176,12 @@ class Scene:
             # A job that was leased at several kills would otherwise wait for minutes.
             "RIVERBRIDGE_ROUTES__ORDERS__RETRY": "fixed",
             "RIVERBRIDGE_ROUTES__ORDERS__RETRY_DELAY": "1",
-            # And back again: what is in the topic becomes jobs, which the worker works.
+            # And back again: what is in the topic becomes jobs, which the workers work.
             "RIVERBRIDGE_SOURCES__BACK__TYPE": "kafka",
             "RIVERBRIDGE_SOURCES__BACK__BOOTSTRAP_SERVERS": self._broker.bootstrap_servers,
             "RIVERBRIDGE_SOURCES__BACK__TOPICS": TOPIC,
-            "RIVERBRIDGE_SOURCES__BACK__KIND": "order.received",
-            "RIVERBRIDGE_SOURCES__BACK__QUEUE": BACK,
+            "RIVERBRIDGE_SOURCES__BACK__KIND": BACK_KIND,
+            "RIVERBRIDGE_SOURCES__BACK__QUEUE": "received_{body.store}",
             # A member that was killed is missed soon.
             "RIVERBRIDGE_SOURCES__BACK__CONFIG": '{"session.timeout.ms":1000}',
             "RIVERBRIDGE_PROBES__PORT": "0",
@@ -193,6 +196,25 @@ class Scene:
         self._bridge = self._child(["riverbridge", "run"], f"bridge-{self._bridges}", settings)
         self._bridge.start(lambda: True)
 
+    def _start_go_worker(self, stopped: Callable[[], bool], say: Callable[[str], None]) -> None:
+        """Start River's own, where it is to be had."""
+        try:
+            program = find_worker(self.directory / "go-build.log", stopped, say)
+        except NotBuilt as error:
+            if stopped():
+                raise Interrupted from None
+            say(f"No worker in Go ({error}): the one in Python takes all jobs")
+            return
+        self._go_worker = ChildProcess(
+            [program, GO_ID, BACK[GO_STORE]],
+            log=self.directory / "go-worker.log",
+            cwd=self.directory,
+            env=plain_environment(DATABASE_URL=self.database_url),
+            scratch=[self.directory],
+        )
+        self._go_worker.start(lambda: True)
+        say("Workers in Python and in Go: each takes the orders of one store")
+
     def _start_worker(self) -> None:
         settings = {
             "DATABASE_URL": self.database_url,
@@ -200,7 +222,9 @@ class Scene:
             "RIVERBRIDGE_PROBES__PORT": "0",
             "RIVERBRIDGE_LOG__FORMAT": "text",
         }
-        command = ["riverbridge", "work", "riverbridge.demo.worker:workers", f"--queue={BACK}=100"]
+        mine = [store for store in STORES if self._go_worker is None or store != GO_STORE]
+        command = ["riverbridge", "work", "riverbridge.demo.worker:workers"]
+        command += [f"--queue={BACK[store]}=100" for store in mine]
         self._worker = self._child(command, "worker", settings)
         self._worker.start(lambda: True)
 
@@ -242,8 +266,9 @@ class Scene:
         self._new_report()
         if not reading and not self.report.final:
             raise ServerFailed(f"the reader has ended:\n{self._reader.tail()}")
-        if self._worker is not None and not self._worker.running:
-            raise ServerFailed(f"the worker has ended by itself:\n{self._worker.tail()}")
+        for worker in (self._worker, self._go_worker):
+            if worker is not None and not worker.running:
+                raise ServerFailed(f"a worker has ended by itself:\n{worker.tail()}")
         if self._bridge is not None and not self._bridge.running:
             raise ServerFailed(f"the bridge has ended by itself:\n{self._bridge.tail()}")
 

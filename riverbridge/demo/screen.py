@@ -154,7 +154,9 @@ def summary(result: Result) -> str:
     return (
         f"{result.inserted:,} orders committed, {result.rolled_back:,} rolled back. "
         f"Read back: {result.delivered['kafka']:,} from Kafka, {result.delivered['sqs']:,} "
-        f"from SQS; {result.round_trip.worked:,} of Kafka's became jobs again and were worked, "
+        f"from SQS; {result.round_trip.worked:,} of Kafka's became jobs again and were worked "
+        f"({result.round_trip.worked_by['python']:,} in Python, "
+        f"{result.round_trip.worked_by['go']:,} in Go), "
         f"{result.round_trip.lost} lost and {result.round_trip.twice} twice. "
         f"Lost: {result.lost}. Copies: {result.duplicates}. "
         f"Kills: {result.kills}, with {result.in_flight_at_kills:,} jobs in flight. "

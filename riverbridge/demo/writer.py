@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 import psycopg
 
-from riverbridge.demo.report import QUEUE, event_id
+from riverbridge.demo.report import QUEUE, STORES, event_id
 from riverbridge.sql import statement
 from riverbridge.store.database import Connection, connector
 
@@ -115,7 +115,8 @@ class Writer:
             ).fetchall()
             args, metadata = [], []
             for id_, customer, amount in placed:
-                order = {"order_id": id_, "customer_id": customer, "amount": amount}
+                store = STORES[id_ % len(STORES)]
+                order = {"order_id": id_, "customer_id": customer, "amount": amount, "store": store}
                 args.append(msgspec.json.encode(order).decode())
                 metadata.append(msgspec.json.encode({"event_id": event_id(id_)}).decode())
             connection.execute(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 
+from riverbridge.embedded.cache import cache_home
 from riverbridge.embedded.process import LOOPBACK, ChildProcess, plain_environment
 from riverbridge.embedded.server import Throwaway
 from riverbridge.errors import PartMissing
@@ -66,15 +67,9 @@ def locked_version() -> str:
     return match[1]
 
 
-def _cache_home() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(given) if given.startswith("/") else Path.home() / ".cache"
-    return base / "riverbridge"
-
-
 def _own_environment() -> Path:
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    home = _cache_home() / f"ministack-{locked_version()}-py{python}"
+    home = cache_home() / f"ministack-{locked_version()}-py{python}"
     if (home / "bin" / "python").exists():
         return home
     print(f"riverbridge: installing ministack {locked_version()} (SQS) in {home}", file=sys.stderr)

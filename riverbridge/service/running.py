@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
+from riverbridge.bridge.intake import Receiver
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.pausing import Pausing
 from riverbridge.bridge.recovery import Lot, Recovery
@@ -24,7 +25,7 @@ from riverbridge.engine.identity import VERSION, client_id, crashed_before, proc
 from riverbridge.engine.lane import Limits
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
-from riverbridge.service.knowing import make_known, sinks_now
+from riverbridge.service.knowing import make_known, sinks_now, sources_now
 from riverbridge.service.plan import Plan
 from riverbridge.service.process import spare_collector
 from riverbridge.service.receiving import make_doors, make_receivers
@@ -89,6 +90,7 @@ class Bridge:
         self.settings = settings
         self.client_id = client_id(settings.name)
         self._outlets: dict[str, Outlet] = {}
+        self._receivers: dict[str, Receiver] = {}
         self._pausing: Pausing | None = None
         self._connect = connector(
             settings.database_url.get_secret_value(),
@@ -152,12 +154,17 @@ class Bridge:
     def _probing(self) -> Iterator[None]:
         """Answer the probes from here on: a process that waits for its database is alive."""
         self._wired = False
+        known = make_known(
+            self.settings,
+            lambda: sinks_now(self._outlets),
+            lambda: sources_now(self._receivers),
+        )
         self._front = Front(
             self.settings,
             self,
             with_console=self.settings.http.console,
             doors=self._doors,
-            extra={KNOWN: make_known(self.settings, lambda: sinks_now(self._outlets))},
+            extra={KNOWN: known},
         )
         self.ports = self._front.ports
         self.port = self.ports["probes"]

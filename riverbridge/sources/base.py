@@ -105,6 +105,16 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Measured(Protocol):
+    """A source that can say how far it is behind."""
+
+    def lag(self) -> int | None:
+        """About how many events its server has that were not received yet; None: not known. May be
+        asked from any thread."""
+        ...
+
+
+@runtime_checkable
 class Positioned(Source, Protocol):
     """A source whose position is stored with the jobs."""
 

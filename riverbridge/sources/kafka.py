@@ -102,6 +102,7 @@ class KafkaSource:
         self._moved = False
         self._uncommitted: dict[str, int] = {}
         self._looked = time.monotonic()
+        self._behind: int | None = None
         self._consumer = Consumer(properties, logger=_library_log)
         self._consumer.subscribe(
             list(topics),
@@ -161,6 +162,10 @@ class KafkaSource:
         """What no event can come for: no brokers, no rights, or partitions that stand."""
         # Copied at once: another thread may ask.
         return "; ".join(sorted(self._standing.values())[:3]) or self._trouble
+
+    def lag(self) -> int | None:
+        """The records behind those that were read of this process' partitions."""
+        return self._behind
 
     def close(self) -> None:
         """Leave the group."""
@@ -334,6 +339,7 @@ class KafkaSource:
             if ends is not None and ends[1] > position:
                 behind += ends[1] - position
         labels = {"source": self.name}
+        self._behind = behind
         telemetry.source_lag.set(behind, labels)
         telemetry.source_stopped.set(len(self._standing), labels)
         if self._trouble is not None and self._placed and now - self._asked > _ASK:

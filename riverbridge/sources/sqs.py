@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from urllib.parse import urlsplit
 
+from riverbridge import telemetry
 from riverbridge.errors import ConfigurationError
 from riverbridge.sinks.aws_access import Access
 from riverbridge.sinks.aws_http import Connection
@@ -38,6 +39,8 @@ QUICK = 0.25
 """Seconds: messages that came sooner were there already, and there may be more."""
 REST, LONGEST_REST = 0.2, 5.0
 """Seconds of rest after a failure: doubles from the first to the longest."""
+MEASURE = 15.0
+"""Seconds between two looks at how many messages wait."""
 LEAVE = 2.0
 """Seconds that a closing source may take to delete what is safe, and to give back the rest."""
 
@@ -45,7 +48,7 @@ LEAVE = 2.0
 class SqsSource:
     """Reads one queue (`riverbridge.sources.base.Source`).
 
-    name: of the source, for logs. queue_url, region, endpoint_url, credentials: as for
+    name: of the source, for logs and metrics. queue_url, region, endpoint_url, credentials: as for
     `riverbridge.sinks.sqs.SqsSink`.
     receivers: requests for messages at once, where there are many; where none come it is one.
     wait: seconds a request waits for messages, to 20. With 0 there is a rest between requests.
@@ -96,9 +99,11 @@ class SqsSource:
         self._paused = False
         self._trouble: str | None = None
         self._closing = threading.Event()
-        self._connections = [access.connection() for _ in range(receivers)]
-        work: list[Callable[[], None]] = [self._watch]
-        work += (partial(self._receive, n, one) for n, one in enumerate(self._connections))
+        self._waiting: int | None = None
+        *receiving, measuring = (access.connection() for _ in range(receivers + 1))
+        self._connections = [*receiving, measuring]
+        work: list[Callable[[], None]] = [self._watch, partial(self._measure, measuring)]
+        work += (partial(self._receive, n, one) for n, one in enumerate(receiving))
         self._threads = [
             threading.Thread(target=run, name="sqs-source", daemon=True) for run in work
         ]
@@ -142,6 +147,10 @@ class SqsSource:
     def problem(self) -> str | None:
         """What SQS, or the way to it, said last."""
         return self._trouble
+
+    def lag(self) -> int | None:
+        """The messages that nobody holds, about, and not long ago."""
+        return self._waiting
 
     def close(self) -> None:
         """Delete what is safe, and have SQS give the rest to whoever asks next."""
@@ -237,3 +246,23 @@ class SqsSource:
             with self._changed:
                 due = [held for held in (*self._line, *self._out) if held.until < soon]
             self._keeping.hide(due, self._hidden)
+
+    def _measure(self, connection: Connection) -> None:
+        """Ask at times how many messages wait. Nothing depends on it: what it is not known for is
+        logged once."""
+        said = ""
+        try:
+            while not self._closing.is_set():
+                try:
+                    self._waiting = self._calls.waiting(connection)
+                except Trouble as error:
+                    self._waiting = None
+                    if str(error) != said and not self._closing.is_set():
+                        said = str(error)
+                        log.info("source %s: how many messages wait is not known: %s",
+                                 self.name, said)  # fmt: skip
+                if self._waiting is not None:
+                    telemetry.source_lag.set(self._waiting, {"source": self.name})
+                self._closing.wait(MEASURE)
+        finally:
+            connection.close()

@@ -30,6 +30,7 @@ _ATTRIBUTES = (
     "MessageGroupId",
     "SentTimestamp",
 )
+_WAITING = "ApproximateNumberOfMessages"
 
 
 class Trouble(Exception):
@@ -59,6 +60,10 @@ class _Messages(msgspec.Struct, rename="pascal"):
     messages: list[Received] | None = None
 
 
+class _Queue(msgspec.Struct):
+    attributes: dict[str, str] = msgspec.field(default_factory=dict, name="Attributes")
+
+
 class _Failed(msgspec.Struct, rename="pascal"):
     id: str
     code: str = ""
@@ -70,6 +75,7 @@ class _Results(msgspec.Struct, rename="pascal"):
 
 
 _encode = msgspec.json.Encoder().encode
+_queue = msgspec.json.Decoder(_Queue).decode
 _messages = msgspec.json.Decoder(_Messages).decode
 _results = msgspec.json.Decoder(_Results).decode
 
@@ -118,6 +124,18 @@ class QueueCalls:
             for n, h in enumerate(handles)
         ]
         return self._change(connection, "ChangeMessageVisibilityBatch", entries)
+
+    def waiting(self, connection: Connection) -> int | None:
+        """About how many messages nobody holds, or None where the server does not say.
+
+        Raises Trouble.
+        """
+        wanted: dict[str, object] = {"AttributeNames": [_WAITING]}
+        body = self._ask(connection, "GetQueueAttributes", wanted, PATIENCE)
+        try:
+            return int(_queue(body).attributes[_WAITING])
+        except (KeyError, ValueError, msgspec.MsgspecError):
+            return None
 
     def _change(
         self, connection: Connection, action: str, entries: Sequence[object]

@@ -10,7 +10,7 @@ import pytest
 from riverbridge.bridge.deposit import Depositor
 from riverbridge.bridge.mapping import Mapper, Plan
 from riverbridge.console.frame import Role
-from riverbridge.console.known import KNOWN
+from riverbridge.console.known import KNOWN, Known, SourceNow
 from riverbridge.console.octets import TEXT_MAX, readable
 from riverbridge.console.redaction import MASK, Redaction, Rule
 from riverbridge.service.knowing import make_known
@@ -58,6 +58,14 @@ def test_positions_and_reasons(tables: Database) -> None:
     assert "shop shop/0 42 1 h ago" in page
     assert "not UTF-*" in page
     assert "has no source set" in Markup(desk(tables).get("/sources").text).text
+
+
+def test_how_far_the_sources_in_service_are_behind(tables: Database) -> None:
+    serving = {"a": SourceNow(None, 1234), "b": SourceNow("no <brokers>", None)}
+    office = desk(tables, extra={KNOWN: Known(sources_now=lambda: serving)})
+    page = Markup(office.get("/sources").text).text
+    assert "a reads 1 234" in page
+    assert "b no <brokers>" in page
 
 
 def test_the_list_by_source_and_reason(tables: Database) -> None:

@@ -18,7 +18,7 @@ import pytest
 from riverbridge.embedded.broker import find_tansu
 from riverbridge.embedded.postgres import find_postgres
 from riverbridge.embedded.sqs import find_ministack
-from tests.support.parts import part
+from tests.support.parts import part, required
 from tests.support.wait import eventually
 
 pytestmark = [
@@ -63,6 +63,12 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
+def without_go() -> str:
+    """The PATH, without the directories that have a `go`."""
+    places = os.environ["PATH"].split(os.pathsep)
+    return os.pathsep.join(place for place in places if not (Path(place) / "go").exists())
+
+
 def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
@@ -72,24 +78,33 @@ def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def test_once_delivers_every_committed_order_and_none_that_was_rolled_back() -> None:
-    result = result_of(run("--once", "--jobs", "300", "--json"))
+    done = run("--once", "--jobs", "300", "--json", PATH=without_go())
+    assert "No worker in Go (Go is not on the PATH)" in done.stderr
+    result = result_of(done)
     assert list(result) == KEYS
     assert result["inserted"] == 300
     assert result["rolled_back"] > 0
     assert result["delivered"] == {"kafka": 300, "sqs": 300}
     assert result["lost"] == result["duplicates"] == 0
     assert result["kills"] == result["in_flight_at_kills"] == 0
-    assert result["round_trip"] == {"jobs": 300, "worked": 300, "lost": 0, "twice": 0}
+    worked_by = {"python": 300, "go": 0}
+    assert result["round_trip"] == {
+        "jobs": 300, "worked": 300, "worked_by": worked_by, "lost": 0, "twice": 0
+    }  # fmt: skip
     assert result["seconds"] > 0
 
 
 def test_nothing_is_lost_when_the_bridge_is_killed_with_deliveries_out() -> None:
-    result = result_of(run("--once", "--jobs", "2000", "--kill", "--json"))
+    done = run("--once", "--jobs", "2000", "--kill", "--json")
+    result = result_of(done)
     assert result["inserted"] == 2000
     assert result["delivered"] == {"kafka": 2000, "sqs": 2000}
     assert result["lost"] == 0
-    # What was sent twice is one job all the same.
+    # What was sent twice is one job all the same, and a worker in Go takes every other order's.
+    in_go = result["round_trip"].pop("worked_by")["go"]
     assert result["round_trip"] == {"jobs": 2000, "worked": 2000, "lost": 0, "twice": 0}
+    assert (in_go > 500) == ("No worker in Go" not in done.stderr)
+    assert in_go or "go" not in required()
     assert result["kills"] == 3
     assert result["in_flight_at_kills"] >= 3
     # Only what was out can come twice: at each kill it is at most a batch of 50 in each lane.

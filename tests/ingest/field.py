@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,23 +18,41 @@ from tests.support.database import Database
 from tests.support.wait import eventually
 
 ROOT = Path(__file__).parents[2]
+BAD_EVERY = 50
+"""After so many events comes one that is no JSON: most batches have something for quarantine."""
 
 
 class Field(ABC):
-    """Somewhere events are sent to. sent, bad: how many were, and how many that are no JSON."""
+    """Somewhere events are sent to. sent, bad: how many were, and how many that are no JSON.
+
+    cleaned: how often each event was a job that `clean` removed.
+    """
 
     def __init__(self, database: Database, told: dict[str, object]) -> None:
         """told: what a process has to know to read them (`tests.ingest.killed`)."""
         self.database = database
         self.sent = self.bad = self.killed = 0
+        self.cleaned: Counter[int] = Counter()
         self._told = {"dsn": database.dsn} | told
 
     def produce(self, count: int) -> None:
-        """So many more events, and one that is no JSON."""
-        bodies = [b'{"n": %d}' % number for number in range(self.sent, self.sent + count)]
-        self.send([*bodies, b'{"n": %d' % self.sent])
+        """So many more events, and among them some that are no JSON."""
+        bodies: list[bytes] = []
+        for number in range(self.sent, self.sent + count):
+            bodies.append(b'{"n": %d}' % number)
+            if (number + 1 - self.sent) % BAD_EVERY == 0 or number + 1 == self.sent + count:
+                bodies.append(b'{"n": %d' % number)
+        self.send(bodies)
         self.sent += count
-        self.bad += 1
+        self.bad += len(bodies) - count
+
+    def clean(self) -> None:
+        """Remove all jobs, as River's cleaner does with finished ones."""
+        with self.database.connect() as connection:
+            rows = connection.execute(
+                "DELETE FROM river_job RETURNING (args->>'n')::int"
+            ).fetchall()
+        self.cleaned.update(n for (n,) in rows)
 
     @abstractmethod
     def send(self, bodies: Sequence[bytes]) -> None:

@@ -29,3 +29,10 @@ def positions(database: Database, source: str = "events") -> dict[str, str]:
 def quarantined(database: Database) -> list[Quarantined]:
     with database.connect() as connection:
         return ingest.quarantined(connection)
+
+
+def in_quarantine(database: Database) -> int:
+    """How many events lie there; `quarantined` gives a hundred of them."""
+    with database.connect() as connection:
+        [(count,)] = connection.execute("SELECT count(*) FROM riverbridge_quarantine").fetchall()
+    return int(count)

@@ -49,6 +49,11 @@ class Sender:
         for thread in self._threads:
             thread.join(30)
 
+    def again(self) -> None:
+        """Send all that was sent once more."""
+        with self._lock:
+            self._next = 0
+
     def _take(self) -> int | None:
         with self._lock:
             if self._next >= self.limit:
@@ -115,10 +120,16 @@ def prove(database: Database, events: int, points: list[str]) -> None:
                 killed += child.poll() == -9
         with process(port, database):
             eventually(lambda: sender.done == events, within=60 + events / 30)
+            jobs = numbers(database)
+            # Finished jobs are removed, and all is sent again.
+            with database.connect() as connection:
+                connection.execute("DELETE FROM river_job")
+            sender.again()
+            eventually(lambda: sender.done == 2 * events, within=60 + events / 30)
+            assert numbers(database) == {}
     finally:
         sender.close()
-    jobs = numbers(database)
-    print(f"{len(jobs)} jobs, {killed} processes killed, {sender.repeats} requests repeated")
+    print(f"\n{len(jobs)} jobs, {killed} processes killed, {sender.repeats} requests repeated")
     assert killed == len(points), "each has to come to its point"
     assert sender.repeats > 0
     assert jobs == {n: 1 for n in range(events) if n % 50}

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -291,6 +292,31 @@ def test_a_slot_that_is_gone_stops_it_until_somebody_decides(shop: Shop) -> None
         shop.run(way_out)
         eventually(lambda: ids(shop) == [1, 2, 3, 7, 8, 9], within=20)
         eventually(lambda: receiver.problem() is None, within=10)
+
+
+def test_what_is_read_again_by_a_copy_of_the_slot_makes_no_second_job(shop: Shop) -> None:
+    """A slot does not go back by itself. Finished jobs are gone; the inbox knows their events."""
+    shop.begin()
+    [place] = positions(shop.database).values()
+    kept = f"{shop.slot}_kept"
+    shop.run(f"SELECT pg_copy_logical_replication_slot('{shop.slot}', '{kept}')")
+    intake = Intake(
+        Mapper(SOURCE, Plan(kind="event")), Bounds(seconds=0.05), remember=timedelta(days=1)
+    )
+    with shop.receiving(intake):
+        shop.run(insert(1, 500))
+        eventually(lambda: len(shop.args()) == 500, within=20)
+    shop.drop_slot()
+    shop.run(
+        f"SELECT pg_copy_logical_replication_slot('{kept}', '{shop.slot}')",
+        f"SELECT pg_drop_replication_slot('{kept}')",
+        f"UPDATE riverbridge_position SET position = '{place}'",
+        "DELETE FROM river_job",
+        insert(501, 3),
+    )
+    with shop.receiving(intake) as receiver:
+        eventually(lambda: ids(shop) == [501, 502, 503], within=20)
+        assert receiver.problem() is None
 
 
 def test_a_position_of_another_server_or_behind_its_end_stops_it(shop: Shop) -> None:

@@ -288,6 +288,40 @@ def messages(*bodies: str) -> tuple[int, dict[str, Any]]:
     return 200, {"Messages": found}
 
 
+def test_how_many_messages_wait(
+    box: Box, open_source: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("riverbridge.sources.sqs.MEASURE", 0.05)
+    source = open_source(box.url, box.endpoint)
+    source.idle(1.5)  # the request under way ends
+    for n in range(3):
+        box.send({"n": n})
+    eventually(lambda: source.lag() == 3, within=10)
+    assert len(received(source, 3)) == 3
+    eventually(lambda: source.lag() == 0, within=10)
+
+
+def test_that_nobody_says_how_many_wait_is_no_trouble(
+    stub: AwsStub,
+    open_source: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("riverbridge.sources.sqs.MEASURE", 0.02)
+    caplog.set_level("INFO")
+    source = open_source(f"{stub.url}/1/q", stub.url)
+    for limit, lag in (
+        (stub.limit, None),  # says other things
+        ((200, {"Attributes": {"ApproximateNumberOfMessages": "7"}}), 7),
+        ((403, {"__type": "AccessDenied"}), None),
+    ):
+        stub.limit = limit
+        eventually(lambda: source.lag() == lag)  # noqa: B023
+        assert source.problem() is None
+    eventually(lambda: "how many messages wait is not known" in caplog.text)
+    assert caplog.text.count("is not known") == 1
+
+
 def deletes(stub: AwsStub) -> list[list[str]]:
     with stub.lock:
         return [

@@ -64,11 +64,12 @@ class Wanted(NamedTuple):
 
 def sources(request: Request, ground: Ground) -> Response:
     """Positions, and the quarantine by reason."""
-    schema = ground.database(request).schema
+    here, schema = known(request, ground), ground.database(request).schema
     return ground.render(
         request,
         "sources.html",
-        sources=known(request, ground).sources,
+        sources=here.sources,
+        serving=here.sources_now(),
         places=ground.read(request, places(schema=schema)),
         places_max=PLACES_MAX,
         reasons=ground.read(request, reasons(window=WINDOW, schema=schema)),

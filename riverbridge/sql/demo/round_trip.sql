@@ -5,6 +5,6 @@ FROM orders
 LEFT JOIN (
     SELECT (args ->> 'order_id')::bigint AS id, sum(attempt) AS worked
     FROM /* schema */river_job
-    WHERE queue = %(queue)s AND state = 'completed'
+    WHERE kind = %(kind)s AND state = 'completed'
     GROUP BY 1
 ) AS back USING (id)

@@ -1,4 +1,7 @@
--- The jobs that were made of events, and how many of them a worker has worked.
-SELECT count(*), count(*) FILTER (WHERE state = 'completed')
+-- The jobs that were made of events, how many of them a worker has worked, and how many one in Go.
+SELECT
+    count(*),
+    count(*) FILTER (WHERE state = 'completed'),
+    count(*) FILTER (WHERE state = 'completed' AND attempted_by[array_upper(attempted_by, 1)] = %(go)s)
 FROM /* schema */river_job
-WHERE queue = %(queue)s
+WHERE kind = %(kind)s
