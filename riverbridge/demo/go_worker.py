@@ -16,7 +16,7 @@ from riverbridge.embedded.cache import cache_home
 from riverbridge.embedded.process import ChildProcess
 
 SOURCE = Path(__file__).parent / "go"
-LIMIT = 240.0
+LIMIT = 120.0
 """Seconds that building may take. The first time Go downloads River and compiles all of it."""
 
 
