@@ -106,6 +106,7 @@ def _rights(asking: Asking) -> Iterator[Finding]:
     wanted = {
         "bridge": bridged,
         "receipts": any(route.receipts for route in settings.routes.values()),
+        "figures": bool(settings.sinks),
         "upkeep": bridged and settings.elections,
         "ingest": bool(settings.sources),
         "console": settings.http.console,
@@ -118,7 +119,7 @@ def _rights(asking: Asking) -> Iterator[Finding]:
             lacking = True
             yield Finding(
                 "rights",
-                "warn" if name.startswith("console") else "fail",
+                "warn" if name.startswith(("console", "figures")) else "fail",
                 f"role {user} lacks a right that the {name.replace('-', ' for ')} needs",
                 f"as the owner of the tables: GRANT {right} TO {user}",
             )

@@ -31,6 +31,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "SELECT ON riverbridge_pause",
     ),
     "receipts": ("INSERT ON riverbridge_receipt",),
+    "figures": ("SELECT, INSERT, UPDATE ON riverbridge_history",),
     "upkeep": (
         "SELECT, INSERT, UPDATE, DELETE ON river_leader",
         "UPDATE (unique_states) ON river_job",

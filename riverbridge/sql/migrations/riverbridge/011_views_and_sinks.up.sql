@@ -11,3 +11,8 @@ CREATE TABLE /* schema */riverbridge_view (
     CONSTRAINT name_length CHECK (char_length(name) > 0 AND char_length(name) <= 60),
     CONSTRAINT search_length CHECK (char_length(search) <= 2000)
 );
+
+-- The history of sinks, beside that of queues and kinds: what those who deliver have counted.
+ALTER TABLE /* schema */riverbridge_history
+    DROP CONSTRAINT facet_is_known,
+    ADD CONSTRAINT facet_is_known CHECK (facet IN ('all', 'queue', 'kind', 'sink'));
