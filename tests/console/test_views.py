@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -10,6 +11,8 @@ import pytest
 
 from riverbridge.console.frame import Role
 from riverbridge.console.redaction import Redaction, Rule
+from riverbridge.model.job_search import parse_search
+from riverbridge.sql import statement
 from riverbridge.store.views import MOST
 from tests.support.console import Desk, Markup, basic, desk, insert
 from tests.support.database import Database
@@ -143,6 +146,28 @@ def test_those_that_are_always_there(office: Desk, look: psycopg.Connection[Any]
         "Stuck running": [stuck],
         "Discarded today": [lost],
     }
+
+
+def test_what_was_discarded_lately_is_found_by_its_index(
+    tables: Database, look: psycopg.Connection[Any]
+) -> None:
+    """Whatever was discarded before is not read for it."""
+    look.execute(
+        "INSERT INTO river_job (kind, queue, max_attempts, args, state, finalized_at)"
+        " SELECT 'k', 'q', 5, '{}', 'discarded', now() - n * interval '1 minute'"
+        " FROM generate_series(1, 20000) AS n"
+    )
+    look.execute("ANALYZE river_job")
+    values = parse_search("state:discarded finished:1h", datetime.now(UTC)).parameters() | {
+        "sorted_by": "finalized_at", "descending": True, "loosely": False, "words_in_args": True,
+        "after_id": None, "after_time": None, "window": 201, "limit": 50,
+    }  # fmt: skip
+    query = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement("job/search")
+    row = look.execute(query, values, prepare=False).fetchone()
+    assert row is not None
+    plan = str(row[0])
+    assert "river_job_state_and_finalized_at_index" in plan
+    assert "finalized_at >=" in plan.partition("Index Cond")[2].partition("'Filter'")[0]
 
 
 def test_the_list_needs_no_table_of_ours(office: Desk, look: psycopg.Connection[Any]) -> None:
