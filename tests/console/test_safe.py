@@ -76,6 +76,11 @@ def evil(look: psycopg.Connection[Any]) -> int:
         " total, last_id, runner) VALUES ('k', 'retry', %s, %s, %s, 'admin', 'x', 1, 1, 'me')",
         [EVIL] * 3,
     )
+    look.execute(
+        "INSERT INTO riverbridge_view (name, search, job_state, sort, owner)"
+        " VALUES (left(%s, 60), %s, %s, %s, %s)",
+        [EVIL] * 5,
+    )
     _events(look, id)
     return id
 
