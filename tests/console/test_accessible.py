@@ -99,6 +99,7 @@ def test_nothing_is_wrong(window: Browser, home: House, axe: str, path: str) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1400, PHONE])
 def test_nothing_is_wrong_however_it_looks(
