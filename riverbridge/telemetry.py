@@ -116,6 +116,11 @@ route_paused = meter.create_gauge(
 sink_paused = meter.create_gauge(
     "riverbridge.sink.paused", description="Whether somebody has paused a sink: 0 or 1."
 )
+logins_refused = meter.create_counter(
+    "riverbridge.console.logins.refused",
+    unit="{request}",
+    description="Logins to the console that were wrong, or not looked at after too many.",
+)
 hooks_refused = meter.create_counter(
     "riverbridge.hooks.refused",
     unit="{request}",

@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from riverbridge import telemetry
 from riverbridge.bridge.breaker import Breaker
+from riverbridge.bridge.figures import Figures
 from riverbridge.bridge.limits import ANY, ByteLimit, RateLimit
 from riverbridge.engine.pace import octets
 from riverbridge.engine.slots import Slot
@@ -56,6 +57,7 @@ class Outlet:
         self.weighs = self._bytes is not None
         """Whether it matters how large jobs are."""
         self.breaker = Breaker(name)
+        self.figures = Figures()
         self._sink = sink
         self._ways = {} if ways is None else ways
         self._threads = self._free = threads
@@ -176,7 +178,9 @@ class Outlet:
         try:
             messages = render()
             if messages:
+                began = time.monotonic()
                 outcomes = self._send(messages, deadline, deliver or self._sink.deliver)
+                self.figures.heard(outcomes, time.monotonic() - began)
         finally:
             with self._lock:
                 self._free += 1

@@ -15,6 +15,7 @@ _COMMANDS = {
     "insert": ("riverbridge.cli.insert", "Insert a job."),
     "jobs": ("riverbridge.cli.jobs", "Look at jobs; cancel, retry and delete them."),
     "status": ("riverbridge.cli.status", "Show how things stand, from the database alone."),
+    "doctor": ("riverbridge.cli.doctor", "Look for what is wrong, and say what to do."),
     "queues": ("riverbridge.cli.queues", "Look at queues, pause them and let them go on."),
     "routes": ("riverbridge.cli.pauses", "Look at routes, pause them and let them go on."),
     "sinks": ("riverbridge.cli.pauses", "Look at sinks, pause them and let them go on."),

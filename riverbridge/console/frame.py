@@ -96,6 +96,14 @@ class Refused(Exception):
         super().__init__(message)
 
 
+class TooMany(Refused):
+    """Raised where somebody has to wait. seconds: for how long."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(429, message)
+        self.seconds = seconds
+
+
 class Form:
     """The fields of a form that was sent; a field that is not there reads as empty."""
 

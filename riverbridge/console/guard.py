@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,13 @@ import psycopg
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from riverbridge import telemetry
 from riverbridge.console.access import forgery
 from riverbridge.console.access.authentication import Authentication
 from riverbridge.console.access.forgery import Hosts
 from riverbridge.console.access.headers import harden
 from riverbridge.console.flash import forget_said, said_before
-from riverbridge.console.frame import Page, Refused, form_of
+from riverbridge.console.frame import Page, Refused, TooMany, form_of
 from riverbridge.errors import (
     InvalidJob,
     InvalidRequest,
@@ -88,9 +90,14 @@ class Guard:
         return await anyio.to_thread.run_sync(page.endpoint, request, self._ground)  # type: ignore[arg-type]
 
     async def _admit(self, page: Page, request: Request) -> None:
-        visitor = await anyio.to_thread.run_sync(self._authentication.visitor, request)
+        try:
+            visitor = await anyio.to_thread.run_sync(self._authentication.visitor, request)
+        except TooMany:
+            telemetry.logins_refused.add(1, {"reason": "throttled"})
+            raise
         if visitor is None:
             if "authorization" in request.headers:
+                telemetry.logins_refused.add(1, {"reason": "wrong"})
                 log.warning("a login to the console failed, from %s", _from(request))
                 await anyio.sleep(WRONG_LOGIN_PAUSE)
             raise Refused(401, "log in first")
@@ -121,6 +128,8 @@ class Guard:
             response = self._ground.render(
                 request, "error.html", status=status, status_code=status, message=message
             )
+        if isinstance(error, TooMany):
+            response.headers["Retry-After"] = str(math.ceil(error.seconds))
         if status == 401 and self._authentication.challenge:
             response.headers["WWW-Authenticate"] = self._authentication.challenge
         return response

@@ -184,6 +184,10 @@ class Crew:
         claimed. Call before `start`."""
         self._keeper.obey(step)
 
+    def also(self, interval: float, name: str, step: Step) -> None:
+        """Have the keeper run `step`, too, every `interval` seconds. Call before `start`."""
+        self._keeper.also(interval, name, step)
+
     def _forget(self, feed: Feed) -> None:
         for watch in self._watches:
             watch.paces.pop(feed, None)

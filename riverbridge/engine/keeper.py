@@ -105,6 +105,7 @@ class Keeper:
         self._connection: Connection | None = None
         self._followed: Followed | None = None
         self._obey: Step | None = None
+        self._further: list[tuple[float, str, Step]] = []
         self._empty: dict[str, float] = {}
         self._strangers: set[tuple[str, str]] = set()
         self._alarmed: dict[str, float] = {}
@@ -126,6 +127,10 @@ class Keeper:
         """Have `step` read what is paused beside queues, and act on it. Call before `sign_on`."""
         self._obey = step
 
+    def also(self, interval: float, name: str, step: Step) -> None:
+        """Have `step` run, too, every `interval` seconds. Call before `run`."""
+        self._further.append((interval, name, step))
+
     def run(self, stop: threading.Event) -> None:
         """Run the steps until `stop`; then, on a clean end, remove this process's record."""
         steps: list[tuple[float, str, Step]] = [
@@ -144,6 +149,7 @@ class Keeper:
             steps.append((FIND, "find queues", self._find_queues))
         if self._obey is not None:
             steps.append((PAUSES, "read what is paused", self._obey))
+        steps += self._further
         due = [0.0] * len(steps)
         while not stop.is_set():
             connection = open_connection(self._connect, stop)

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-Facet = Literal["all", "queue", "kind"]
+Facet = Literal["all", "queue", "kind", "sink"]
 
 STEPS: Mapping[int, float] = {60: 2 * 3600.0, 600: 26 * 3600.0, 3600: 8 * 86400.0}
 """The seconds of each step, and for how many seconds it is kept."""
@@ -48,7 +48,9 @@ class Line(msgspec.Struct):
     """What is known of one name in one stretch.
 
     wait, run: histograms of the jobs that ended. available, oldest: the most jobs that waited at
-    once, and the seconds for which the oldest was due; None where nobody looked.
+    once, and the seconds for which the oldest was due; None where nobody looked. Of a sink,
+    completed are the messages that it took and failed those that it did not, at each try; run is
+    how long those it took were out.
     """
 
     step: int
@@ -109,6 +111,16 @@ class Tally:
             line.failed += what.failed
             line.wait = _count(line.wait, what.wait, what.jobs)
             line.run = _count(line.run, what.run, what.jobs)
+
+    def answered(
+        self, at: datetime, sink: str, delivered: int, failed: int, took: Sequence[int]
+    ) -> None:
+        """So many messages were delivered by a sink or not. took: the histogram of the former."""
+        for step in STEPS:
+            line = self._line(step, at, "sink", sink)
+            line.completed += delivered
+            line.failed += failed
+            line.run = _sum(line.run, took)
 
     def backlog(self, at: datetime, depths: Mapping[str, tuple[int, float]]) -> None:
         """depths: by queue, how many jobs wait and for how many seconds the oldest is due."""

@@ -30,8 +30,8 @@ TEXT_MAX = 2000
 ALTERNATIVES = 4
 """The most objects that the values of args may stand for: `42` may be a number or a text."""
 
-NAMES = ("args", "error", "id", "kind", "metadata", "priority", "queue", "since", "state", "tag",
-         "until", "worker")  # fmt: skip
+NAMES = ("args", "error", "finished", "id", "kind", "metadata", "priority", "queue", "since",
+         "state", "tag", "until", "worker")  # fmt: skip
 
 _TOKEN = re.compile(
     r"""(?P<minus>-?)(?P<name>[a-z]+)(?P<path>(?:\.[^\s:"]+)?):(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S*))"""
@@ -47,8 +47,8 @@ class JobSearch(msgspec.Struct, frozen=True):
 
     kinds, queues: names, or globs. args, metadata: JSON objects, one of which the job's must
     contain. errors, words: texts that must all be there, in an attempt's error (globs) or
-    anywhere. since, until: of the instant the job was created. arg_paths: where in args something
-    is asked for.
+    anywhere. since, until: of the instant the job was created; finished: since when it has been
+    over. arg_paths: where in args something is asked for.
     """
 
     states: tuple[JobState, ...] = ()
@@ -67,6 +67,7 @@ class JobSearch(msgspec.Struct, frozen=True):
     workers: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
+    finished: datetime | None = None
     words: tuple[str, ...] = ()
     not_words: tuple[str, ...] = ()
     arg_paths: tuple[tuple[str, ...], ...] = ()
@@ -94,6 +95,7 @@ class JobSearch(msgspec.Struct, frozen=True):
             "workers": list(self.workers) or None,
             "since": self.since,
             "until": self.until,
+            "finished": self.finished,
             "errors": [f"%{globs.to_like(text)}%" for text in self.errors] or None,
             "errors_none": [f"%{globs.to_like(text)}%" for text in self.not_errors] or None,
             "words": [_like(text) for text in self.words] or None,
@@ -112,7 +114,7 @@ class JobSearch(msgspec.Struct, frozen=True):
 
 
 def parse_search(text: str, now: datetime) -> JobSearch:
-    """What `text` asks for; since and until may be ages before `now`. Raises InvalidRequest."""
+    """What `text` asks for; its instants may be ages before `now`. Raises InvalidRequest."""
     if len(text) > TEXT_MAX:
         raise InvalidRequest(f"the search has {len(text)} characters; at most {TEXT_MAX} are read")
     check("the search", text_problem(text) if text else None)

@@ -27,7 +27,7 @@ def replay_filter(search: JobSearch) -> ReplayFilter:
         if getattr(search, name):
             raise InvalidRequest(
                 f"{said}: a replay cannot be told apart by it: use kind, queue, state, id, tag, "
-                "args, metadata, error, since, until"
+                "args, metadata, error, since, until, finished"
             )
     for queue in search.queues:
         if "*" in queue:
@@ -43,6 +43,7 @@ def replay_filter(search: JobSearch) -> ReplayFilter:
         ids=search.ids,
         created_from=search.since,
         created_before=search.until,
+        finalized_from=search.finished,
         error=next(iter(search.errors), None),
         tags=search.tags,
         metadata=next(iter(search.metadata), None),

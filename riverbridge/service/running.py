@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
+from riverbridge.bridge.figures import INTERVAL, Recording
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.bridge.pausing import Pausing
 from riverbridge.bridge.recovery import Lot, Recovery
@@ -104,6 +105,9 @@ class Bridge:
         self._crew = self._make_crew(processes, crashed)
         if self._outlets:  # a process with sources alone has nothing to pause
             self._crew.obey(self._pausing.read)
+            figures = {name: outlet.figures for name, outlet in self._outlets.items()}
+            recording = Recording(figures, settings.db_schema)
+            self._crew.also(INTERVAL, "record what sinks did", recording.write)
         self._leader = self._make_leader() if settings.elections else None
         lots = make_lots(settings, self.routes, self._crew.queues)
         self._recovery = self._make_recovery(lots) if lots else None

@@ -96,7 +96,11 @@ def _authentication(http: Http) -> Authentication:
         tokens = [token.get_secret_value() for token in (user.token, user.next_token) if token]
         password = PasswordHash.parse(user.password.get_secret_value()) if user.password else None
         users.append(User(name, Role[user.role.upper()], password, tokens))
-    return Authentication(users, _proxy(http.proxy) if http.proxy.is_given else None)
+    return Authentication(
+        users,
+        _proxy(http.proxy) if http.proxy.is_given else None,
+        forwarded_by=[ipaddress.ip_network(address) for address in http.forwarded_by],
+    )
 
 
 def _proxy(given: HttpProxy) -> Proxy:

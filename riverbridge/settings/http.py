@@ -163,6 +163,12 @@ class Http(Part):
         description="The names the console is served under, if it is not asked for by loopback's.",
         examples=["jobs.example.com"],
     )
+    forwarded_by: Annotated[tuple[str, ...], Names(Text(64, _network), "networks")] = Field(
+        (),
+        description="Proxies whose `X-Forwarded-For` says who asks, where wrong logins are counted "
+        "by address.",
+        examples=["10.1.0.0/16"],
+    )
     label: Annotated[str | None, Text(64)] = Field(
         None, description="What the database of DATABASE_URL is called in the console.",
         examples=["production"],

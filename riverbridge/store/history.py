@@ -65,11 +65,16 @@ def advance(conn: psycopg.Connection[Any], *, schema: str | None) -> bool:
         _look_at_queues(conn, schema, tally, floor(_utc(now), 60))
     _count_inserted(run, tally, _utc(now), last_id, seen_id)
     _count_finished(run, tally, since, end)
-    rows = msgspec.json.encode(tally.lines()).decode()
-    if tally.lines():
-        run.do("history/add", rows=rows)
+    add(conn, tally, schema=schema)
     run.do("history/move", until=end, last_id=max(last_id, seen_id), seen_id=newest_id)
     return end + WINDOW <= latest
+
+
+def add(conn: psycopg.Connection[Any], tally: Tally, *, schema: str | None) -> None:
+    """Add what was collected, in the caller's transaction."""
+    if lines := tally.lines():
+        rows = msgspec.json.encode(lines).decode()
+        _Runner(conn, schema).do("history/add", rows=rows)
 
 
 def prune(conn: psycopg.Connection[Any], *, schema: str | None) -> int:

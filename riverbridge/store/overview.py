@@ -36,7 +36,8 @@ class Span(NamedTuple):
 
 class Overview(NamedTuple):
     """lines: of all jobs, one for each instant of the span, None where nothing was written. queues,
-    kinds: the busiest, each added up over the span, the busiest first."""
+    kinds, sinks: the busiest, each added up over the span, the busiest first. of_sinks: the lines
+    of each sink, as `lines` has those of all."""
 
     now: datetime
     span: Span
@@ -44,6 +45,8 @@ class Overview(NamedTuple):
     lines: list[Line | None]
     queues: list[Line]
     kinds: list[Line]
+    sinks: list[Line]
+    of_sinks: dict[str, list[Line | None]]
 
 
 def span_of(name: str, now: datetime) -> Span:
@@ -66,14 +69,29 @@ def overview(name: str, *, schema: str | None) -> Exchange[Overview]:
     by_instant = {line.at: line for line in lines}
     queues = yield from _busiest(span, "queue", schema)
     kinds = yield from _busiest(span, "kind", schema)
-    return Overview(now, span, states, [by_instant.get(at) for at in span.instants], queues, kinds)
+    sinks, each = yield from _lines_of_busiest(span, "sink", schema)
+    of_sinks = {}
+    for sink in sinks:
+        found = {line.at: line for line in each if line.name == sink.name}
+        of_sinks[sink.name] = [found.get(at) for at in span.instants]
+    in_all = [by_instant.get(at) for at in span.instants]
+    return Overview(now, span, states, in_all, queues, kinds, sinks, of_sinks)
 
 
 def _busiest(span: Span, facet: Facet, schema: str | None) -> Exchange[list[Line]]:
+    sums, _ = yield from _lines_of_busiest(span, facet, schema)
+    return sums
+
+
+def _lines_of_busiest(
+    span: Span, facet: Facet, schema: str | None
+) -> Exchange[tuple[list[Line], list[Line]]]:
+    """Each one's lines added up, and the lines."""
     since = span.instants[0]
     names = yield from busiest(step=span.step, since=since, facet=facet, schema=schema)
     lines = yield from history(step=span.step, since=since, facet=facet, names=names, schema=schema)
-    return total(names, facet, [line for line in lines if line.at <= span.instants[-1]])
+    lines = [line for line in lines if line.at <= span.instants[-1]]
+    return total(names, facet, lines), lines
 
 
 def total(names: Sequence[str], facet: Facet, lines: Sequence[Line]) -> list[Line]:

@@ -22,6 +22,7 @@ ADDRESSES = {
         "/jobs?q=kind:nobody",
         "/jobs?q=state:x",
     ],
+    "/views": ["/views"],
     "/jobs/{id:int}": ["/jobs/1", "/jobs/2", "/jobs/99999"],
     "/jobs/{id:int}/clone": ["/jobs/1/clone"],
     "/dead-letters": ["/dead-letters", "/dead-letters?q=state:x"],

@@ -137,6 +137,39 @@ def stop_an_operation(hand: Hand) -> None:
     assert hand.states() == ["discarded"]
 
 
+VIEW = (
+    "INSERT INTO riverbridge_view (name, search, job_state, sort, owner)"
+    " VALUES ('mine', 'kind:order', '', '', 'bob')"
+)
+
+
+def save_a_view(hand: Hand) -> None:
+    hand.open("/jobs?q=kind:order")
+    hand.click("//summary[text()='Save this view…']")
+    hand.write("//input[@name='name']", "mine")
+    hand.button("Save", asked=False)
+    hand.sees("mine")
+    assert hand.rows("SELECT name, search FROM riverbridge_view") == [("mine", "kind:order")]
+
+
+def rename_a_view(hand: Hand) -> None:
+    hand.look.execute(VIEW)
+    hand.open("/views")
+    hand.click("//summary[text()='Change…']")
+    hand.write("//input[@name='name']", "\ue010, too")  # at its end
+    hand.button("Rename", asked=False)
+    hand.sees("mine, too")
+    assert hand.rows("SELECT name FROM riverbridge_view") == [("mine, too",)]
+
+
+def delete_a_view(hand: Hand) -> None:
+    hand.look.execute(VIEW)
+    hand.open("/views")
+    hand.click("//summary[text()='Change…']")
+    hand.button("Delete")
+    eventually(lambda: hand.rows("SELECT name FROM riverbridge_view") == [])
+
+
 def pause_a_queue(hand: Hand) -> None:
     hand.look.execute("INSERT INTO river_queue (name, updated_at) VALUES ('q', now())")
     hand.open("/queues")
@@ -254,6 +287,9 @@ ACTIONS = {
     "retry a group": Action("/operations", lambda hand: all_that_match(hand, "group"), ENDED),
     "retry all": Action("/operations", lambda hand: all_that_match(hand, "all"), ENDED),
     "stop": Action("/operations/{id:int}/cancel", stop_an_operation, STOPPED),
+    "save a view": Action("/views", save_a_view, [("save", "view 1")]),
+    "rename a view": Action("/views/rename", rename_a_view, [("rename", "view 1")]),
+    "delete a view": Action("/views/delete", delete_a_view, [("delete", "view 1")]),
     "pause a queue": Action("/queues/pause", pause_a_queue, [("pause", "queue q")]),
     "resume a queue": Action("/queues/resume", resume_a_queue, [("resume", "queue q")]),
     "pause a route": Action(

@@ -11,8 +11,10 @@ import psycopg
 import pytest
 
 from riverbridge.console.charts import HEIGHT, UNKNOWN, WIDTH, Series, chart
+from riverbridge.console.pages.overview import SINKS_DRAWN
 from riverbridge.model.history import BOUNDS
 from riverbridge.store.overview import RANGES, span_of
+from tests.support.console import Markup
 from tests.support.console_server import Site, console_on
 from tests.support.database import Database
 
@@ -92,6 +94,28 @@ def test_shows_what_was_written(site: Site, tables: Database) -> None:
     assert "Inserted: now 2.00, at most 2.00" in page
     assert "Failed attempts: now 0.20" in page
     assert "9.1 %" in page  # 12 of 132 attempts
+
+
+def test_sinks_have_their_charts_and_a_table(site: Site, tables: Database) -> None:
+    histogram = [0] * (len(BOUNDS) + 1)
+    histogram[7] = 120
+    with tables.connect() as look:
+        look.execute(
+            "INSERT INTO riverbridge_history (step, at, facet, name, completed, failed, run)"
+            " SELECT 60, date_trunc('minute', now()) - n * interval '1 min', 'sink', name, jobs,"
+            " 12, %s FROM generate_series(1, 10) AS n,"
+            " (VALUES ('ev<b>', 120), ('b', 9), ('c', 8), ('d', 7), ('e', 6)) AS v (name, jobs)",
+            [histogram],
+        )
+        page = site.get("/", range="15m").body.decode()
+        lines = site.get("/api/bridge/history", range="15m", facet="sink").body["lines"]
+    assert page.count('class="chart-picture"') == 5 + SINKS_DRAWN
+    assert "Messages a second, sink ev&lt;b&gt;" in page
+    assert "Delivered: now 2.00, at most 2.00; Failed: now 0.20, at most 0.20" in page
+    words = Markup(page).text.replace("\u202f", " ")
+    assert re.search(r"ev<b> 1.200 120 9\.1 % 1\d\d ms 19\d ms", words)
+    assert re.search(r" e 60 120 66\.7 %", words)
+    assert {line["name"] for line in lines} == {"ev<b>", "b", "c", "d", "e"}
 
 
 @pytest.mark.parametrize("name", RANGES)

@@ -48,6 +48,7 @@ ERROR = {"at": "2026-01-02T03:04:05Z", "attempt": 1, "error": "it timed out", "t
         ("worker:w-1", "d"),
         ("since:30m", "abc"),
         ("until:30m", "d"),
+        ("finished:1h", ""),
         ("acme", "d"),
         ("customer -order.placed", "b"),
         ("100%", ""),

@@ -68,6 +68,17 @@ def quarantined(connection: psycopg.Connection[Any]) -> int:
     return int(row[0])
 
 
+def viewed(connection: psycopg.Connection[Any]) -> int:
+    """A view, the only one."""
+    connection.execute("DELETE FROM riverbridge_view")
+    row = connection.execute(
+        "INSERT INTO riverbridge_view (name, search, job_state, sort, owner)"
+        " VALUES ('mine', 'kind:k', '', '', 'a') RETURNING id"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 @pytest.fixture
 def granted(database: Database) -> Iterator[Granted]:
     with new_role(database) as made:
@@ -139,6 +150,8 @@ def change(office: Desk, page: Page, owner: psycopg.Connection[Any]) -> Any:
         return office.client().request(method, path, json=given, headers=headers)
     form = {"id": str(id), "name": QUEUE, **NEW_JOB}
     form |= {"action": "cancel", "q": "kind:k", "key": secrets.token_urlsafe(16)}
+    if page.path.startswith("/views"):
+        form |= {"id": str(viewed(owner)), "name": secrets.token_hex()[:60]}
     if page.path.startswith("/routes"):
         form |= {"what": "sink", "name": "events"}
     return office.client().request(method, path, data=form, headers=headers)

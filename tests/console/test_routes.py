@@ -12,6 +12,7 @@ import pytest
 from riverbridge.bridge.outlet import Outlet
 from riverbridge.console.frame import Role
 from riverbridge.console.known import KNOWN, Known
+from riverbridge.model.history import BOUNDS
 from riverbridge.model.outcome import Outcome, Unreachable
 from riverbridge.model.replay import ReplayRoute
 from riverbridge.service.knowing import sinks_now
@@ -55,6 +56,15 @@ def test_what_this_process_knows(
     page = Markup(bridge.get("/routes").text).text
     assert "orders active order-* * events 1.00 0.10" in page
     assert "events active kafka orders closed 0 /3" in page
+    histogram = [0] * (len(BOUNDS) + 1)
+    histogram[7] = 450
+    look.execute(
+        "INSERT INTO riverbridge_history (step, at, facet, name, completed, failed, run)"
+        " VALUES (60, date_trunc('minute', now()), 'sink', 'events', 450, 90, %s)",
+        [histogram],
+    )
+    page = Markup(bridge.get("/routes").text).text
+    assert "events active kafka orders closed 0 /3 0.50 0.10 150 ms 195 ms" in page
     outlet.breaker.heard([Unreachable("nobody answers")])
     assert "open for" in (page := Markup(bridge.get("/routes").text).text)
     assert "nobody answers" in page

@@ -73,6 +73,7 @@ def test_up_applies_both_lines_and_a_second_up_nothing(dsn: str, conn: Connectio
         "riverbridge_replay",
         "riverbridge_route",
         "riverbridge_slot",
+        "riverbridge_view",
     }
     assert Migrator(dsn).up() == ()
     assert Migrator(dsn, line=BRIDGE).up() == ()

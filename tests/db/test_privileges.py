@@ -38,6 +38,7 @@ DENIED = "permission denied"
 
 
 BRIDGE = grants("bridge") + grants("receipts")
+FIGURES = grants("figures")
 UPKEEP, INSERT = grants("upkeep"), grants("insert")
 UNIQUE = grants("unique")
 ADMINISTRATION = grants("administration")
@@ -135,11 +136,34 @@ def test_the_grants_are_enough(role: Role, caplog: pytest.LogCaptureFixture) -> 
 def test_delivery_needs_no_rights_for_the_upkeep(
     role: Role, caplog: pytest.LogCaptureFixture
 ) -> None:
-    role.grant(BRIDGE)
+    role.grant(BRIDGE + FIGURES)
     fill(role.owner)
     with bridge(role, elections=False):
         eventually(lambda: states(role.owner) == DELIVERED | UNTOUCHED, within=60)
     assert DENIED not in caplog.text
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_what_sinks_did_is_recorded_where_that_is_allowed(
+    role: Role, allowed: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("riverbridge.service.running.INTERVAL", 0.2)
+    role.grant(BRIDGE + (FIGURES if allowed else []))
+    fill(role.owner)
+
+    def recorded() -> list[tuple[str, int, int, int]]:
+        with role.owner.connect() as connection:
+            return connection.execute(
+                "SELECT name, completed, failed, (SELECT sum(n)::int FROM unnest(run) AS n)"
+                " FROM riverbridge_history WHERE facet = 'sink' AND step = 3600"
+            ).fetchall()
+
+    with bridge(role, elections=False):
+        if allowed:
+            eventually(lambda: recorded() == [("sink", 3, 2, 3)], within=60)
+        else:
+            eventually(lambda: f"{DENIED} for table riverbridge_history" in caplog.text, within=60)
+            eventually(lambda: states(role.owner) == DELIVERED | UNTOUCHED, within=60)
 
 
 @pytest.mark.parametrize("without", BRIDGE + UPKEEP)

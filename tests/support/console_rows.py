@@ -55,6 +55,11 @@ def fill(look: Connection, text: str) -> int:
         " total, last_id, runner, error) VALUES ('k', 'retry', %s, %s, %s, %s, %s, 1, 1, 'me', %s)",
         [text] * 6,
     )
+    look.execute(
+        "INSERT INTO riverbridge_view (name, search, job_state, sort, owner)"
+        " VALUES (left(%s, 60), %s, %s, %s, %s)",
+        [text] * 5,
+    )
     history(look, [text], [text])
     _events(look, id, text)
     return id

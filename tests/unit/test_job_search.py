@@ -25,6 +25,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
         ("id:1 id:22 priority:4 worker:w", {"ids": (1, 22), "priorities": (4,), "workers": ("w",)}),
         ("since:2h until:2026-01-31T13:00Z",
          {"since": NOW - timedelta(hours=2), "until": NOW + timedelta(hours=1)}),
+        ("finished:24h", {"finished": NOW - timedelta(hours=24)}),
         ("since:2026-01-30", {"since": datetime(2026, 1, 30, tzinfo=UTC)}),
         (r'two words "a phrase" -not "q\"uote"',
          {"words": ("two", "words", "a phrase", 'q"uote'), "not_words": ("not",)}),

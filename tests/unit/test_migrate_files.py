@@ -42,6 +42,7 @@ RELATIONS = {
     "riverbridge_receipt",
     "riverbridge_route",
     "riverbridge_slot",
+    "riverbridge_view",
 }
 # Postgres takes these without a schema: each lives where its table does.
 UNQUALIFIED = re.compile(

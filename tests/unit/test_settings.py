@@ -77,6 +77,7 @@ def test_defaults() -> None:
             "port": 8080,
             "prefix": None,
             "hosts": (),
+            "forwarded_by": (),
             "label": None,
             "colour": "grey",
             "read_only": False,

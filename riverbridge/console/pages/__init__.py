@@ -24,12 +24,14 @@ from riverbridge.console.pages import (
     sources,
     storage,
     tail,
+    views,
 )
 
 PAGES: Sequence[Page] = (
     *assets.PAGES,
     *overview.PAGES,
     *jobs.PAGES,
+    *views.PAGES,
     *job.PAGES,
     *clone.PAGES,
     *dead_letters.PAGES,

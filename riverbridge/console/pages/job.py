@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from riverbridge.console.differences import Difference, difference
 from riverbridge.console.frame import Page, Role
 from riverbridge.console.ground import Ground
 from riverbridge.console.templating import pretty
@@ -21,6 +23,9 @@ from riverbridge.store.rows import FIRST, LAST
 LOG = "river:log"
 SHOWN_MAX = 100_000
 """Characters of one value."""
+
+COMPARED_MAX = 24
+"""Attempts that are compared with the one before."""
 
 
 class Moment(NamedTuple):
@@ -55,7 +60,8 @@ def job(request: Request, ground: Ground) -> Response:
         "job.html",
         job=found,
         moments=list(_moments(found)),
-        attempts=attempts(found),
+        attempts=(tried := attempts(found)),
+        differences=differences(tried),
         receipts=receipts,
         args=shown(ground.redaction.args(found.kind, found.args)),
         metadata=shown({k: v for k, v in metadata.items() if k not in (LOG, "output")} or {}),
@@ -100,6 +106,18 @@ def attempts(job: Job) -> list[Attempt]:
             )
         )
     return found
+
+
+def differences(tried: Sequence[Attempt]) -> dict[int, tuple[int, Difference]]:
+    """By attempt, the one that failed before it and how their errors differ; of the newest."""
+    failed = [attempt for attempt in tried if attempt.error is not None][: COMPARED_MAX + 1]
+    return {
+        after.number: (
+            before.number,
+            difference((before.error or "", before.trace), (after.error or "", after.trace)),
+        )
+        for after, before in pairwise(failed)
+    }
 
 
 def _logs(metadata: Any) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,12 +17,14 @@ from riverbridge.console.templating import query
 from riverbridge.errors import InvalidRequest, JobConflict, JobNotFound, JobRunning
 from riverbridge.model.job import Job
 from riverbridge.model.job_search import JobSearch
+from riverbridge.model.view import BUILT_IN, NAME_MAX, View
 from riverbridge.store import administration
 from riverbridge.store.audit import Record
 from riverbridge.store.counts import state_counts
 from riverbridge.store.exchange import Exchange
 from riverbridge.store.operations import whole_search
 from riverbridge.store.search import Found, job_search
+from riverbridge.store.views import views
 
 SELECTED_MAX = 1000
 PAGE = 50
@@ -34,6 +37,11 @@ SORTS = {
     "time": "Earliest change first",
     "scheduled_at": "Due first",
 }
+_UNREADABLE = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.QueryCanceled,
+)
 
 
 class Wanted(NamedTuple):
@@ -53,6 +61,11 @@ class Wanted(NamedTuple):
         if wanted.sort and wanted.sort not in SORTS:
             raise Refused(400, f"sort: there is none such; use {', '.join(SORTS)}")
         return wanted
+
+    @classmethod
+    def by(cls, view: View) -> Wanted:
+        """What a view asks for, from its first page."""
+        return cls(view.search, view.job_state, view.sort, "")
 
     def address(self, **changed: str) -> str:
         """The list's path with this asked for."""
@@ -92,10 +105,21 @@ def jobs(request: Request, ground: Ground) -> Response:
         found=found,
         problem=problem,
         counts=counts,
+        views=_views(request, ground),
+        saveable=bool(wanted.text or wanted.state) and not problem,
+        view_name_max=NAME_MAX,
         states=STATES,
         sorts=SORTS,
         shown=lambda line: ground.redaction.args(line.kind, line.args),
     )
+
+
+def _views(request: Request, ground: Ground) -> list[tuple[str, str]]:
+    """The views' names and addresses; without those that were saved where these cannot be read."""
+    saved: Sequence[View] = ()
+    with contextlib.suppress(*_UNREADABLE):  # the list of jobs needs no table of ours
+        saved = ground.read(request, views(schema=ground.database(request).schema), seconds=2.0)
+    return [(view.name, Wanted.by(view).address()) for view in (*BUILT_IN, *saved)]
 
 
 def _found(request: Request, ground: Ground, wanted: Wanted) -> Found:

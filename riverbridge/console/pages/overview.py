@@ -18,6 +18,9 @@ from riverbridge.store.overview import overview as read_overview
 
 DEFAULT = "1h"
 
+SINKS_DRAWN = 4
+"""Sinks that have a chart of their own; the table has more."""
+
 
 def overview(request: Request, ground: Ground) -> Response:
     """Charts of a range, and the busiest queues and kinds."""
@@ -42,8 +45,7 @@ def charts(found: Overview) -> list[Chart]:
     step = found.span.step
 
     def series(name: str, tone: str, value: Callable[[Line], float | None]) -> Series:
-        values = [None if line is None else value(line) for line in found.lines]
-        return Series(name, tone, values)
+        return line_of(found.lines, name, tone, value)
 
     def draw(key: str, title: str, spell: Callable[[float], str], lines: Sequence[Series]) -> Chart:
         return chart(key, title, found.span.instants, lines, spell)
@@ -64,13 +66,33 @@ def charts(found: Overview) -> list[Chart]:
     ]
     backlog = [series("Available and due", "waiting", lambda line: line.available)]
     oldest = [series("Oldest job", "waiting", lambda line: line.oldest)]
+    sinks = [
+        draw(
+            f"sink-{place}",
+            f"Messages a second, sink {name}",
+            rate,
+            [
+                line_of(lines, "Delivered", "done", lambda line: line.completed / step),
+                line_of(lines, "Failed", "failed", lambda line: line.failed / step),
+            ],
+        )
+        for place, (name, lines) in enumerate(list(found.of_sinks.items())[:SINKS_DRAWN])
+    ]
     return [
         draw("throughput", "Jobs a second", rate, throughput),
         draw("backlog", "Jobs waiting", count, backlog),
         draw("oldest", "The oldest has waited for", duration, oldest),
         draw("wait", "From due to begun", duration, latency(lambda line: line.wait)),
         draw("run", "From begun to ended", duration, latency(lambda line: line.run)),
+        *sinks,
     ]
+
+
+def line_of(
+    lines: Sequence[Line | None], name: str, tone: str, value: Callable[[Line], float | None]
+) -> Series:
+    """A value of each line; None where there is none."""
+    return Series(name, tone, [None if line is None else value(line) for line in lines])
 
 
 def rate(value: float) -> str:

@@ -14,7 +14,7 @@ from riverbridge.console.flash import done
 from riverbridge.console.frame import Form, Page, Refused, Role, form_of, visitor_of
 from riverbridge.console.ground import Ground
 from riverbridge.console.known import SinkNow, known
-from riverbridge.model.history import Line, floor
+from riverbridge.model.history import Facet, Line, floor, quantile
 from riverbridge.model.pause import Pausable, Pause
 from riverbridge.model.replay import ReplayRoute
 from riverbridge.store import pauses as store
@@ -40,13 +40,15 @@ class RouteLine(NamedTuple):
 
 
 class SinkLine(NamedTuple):
-    """One sink. kind, now: None where this process does not have it, or not in service."""
+    """One sink. kind, now: None where this process does not have it, or not in service. lately:
+    what all processes have delivered by it; None where nothing is known of that."""
 
     name: str
     kind: str | None
     routes: Sequence[str]
     pause: Pause | None
     now: SinkNow | None
+    lately: Line | None
 
 
 class Rates(NamedTuple):
@@ -64,13 +66,16 @@ def page(request: Request, ground: Ground) -> Response:
         (pause.what, pause.name): pause
         for pause in ground.read(request, store.pauses(schema=schema))
     }
-    lines = _history(request, ground) if here.routes else None
+    lines = _history(request, ground, "queue") if here.routes else None
+    delivered = (_history(request, ground, "sink") or {}) if here.sinks or paused else {}
     by_name = {route.name: route for route in here.routes}
     return ground.render(
         request,
         "routes.html",
         here=here,
         minutes=STEP * STEPS // 60,
+        seconds=STEP * STEPS,
+        quantile=quantile,
         routes=[
             RouteLine(name, by_name.get(name), paused.get(("route", name)),
                       _rates(by_name.get(name), lines))
@@ -79,7 +84,7 @@ def page(request: Request, ground: Ground) -> Response:
         sinks=[
             SinkLine(name, here.sinks.get(name),
                      [route.name for route in here.routes if name in route.sinks],
-                     paused.get(("sink", name)), now.get(name))
+                     paused.get(("sink", name)), now.get(name), delivered.get(name))
             for now in [here.sinks_now()]
             for name in _names(here.sinks, paused, "sink")
         ],
@@ -92,20 +97,18 @@ def _names(
     return sorted({*own, *(name for kind, name in paused if kind == what)})
 
 
-def _history(request: Request, ground: Ground) -> Mapping[str, Line] | None:
-    """What became of the jobs of each queue lately."""
+def _history(request: Request, ground: Ground, facet: Facet) -> Mapping[str, Line] | None:
+    """What became of the jobs of each queue, or the messages of each sink, lately."""
     since = floor(ground.clock(), STEP) - timedelta(seconds=STEP * STEPS)
     schema = ground.database(request).schema
 
     def exchange() -> Exchange[dict[str, Line]]:
-        names = yield from busiest(
-            step=STEP, since=since, facet="queue", limit=QUEUES, schema=schema
-        )
+        names = yield from busiest(step=STEP, since=since, facet=facet, limit=QUEUES, schema=schema)
         found: dict[str, Line] = {}
         for line in (yield from history(
-            step=STEP, since=since, facet="queue", names=names, schema=schema
+            step=STEP, since=since, facet=facet, names=names, schema=schema
         )):  # fmt: skip
-            found.setdefault(line.name, Line(STEP, since, "queue", line.name)).add(line)
+            found.setdefault(line.name, Line(STEP, since, facet, line.name)).add(line)
         return found
 
     try:

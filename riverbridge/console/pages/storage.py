@@ -39,12 +39,7 @@ def storage(request: Request, ground: Ground) -> Response:
     schema = ground.database(request).schema
     found = ground.read(request, relations(schema=schema))
     held = ground.read(request, holders(schema=schema))
-    tables = [
-        Table(table, [index for index in found if index.table == table.name])
-        for table in found
-        if table.table is None
-    ]
-    tables.sort(key=lambda table: table.total, reverse=True)
+    tables = tables_of(found)
     return ground.render(
         request,
         "storage.html",
@@ -53,6 +48,16 @@ def storage(request: Request, ground: Ground) -> Response:
         advice=list(advice(tables, held, ground.clock())),
         total=sum(table.total for table in tables),
     )
+
+
+def tables_of(found: Sequence[Relation]) -> list[Table]:
+    """The tables with their indexes, the largest first."""
+    tables = [
+        Table(table, [index for index in found if index.table == table.name])
+        for table in found
+        if table.table is None
+    ]
+    return sorted(tables, key=lambda table: table.total, reverse=True)
 
 
 def advice(tables: Sequence[Table], held: Sequence[Holder], now: datetime) -> Iterator[str]:
