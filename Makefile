@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-soak test-fanout test-order test-exactly test-ingest-kills unit check bench \
 	bench-peers docs test-postgres-matrix interop \
-	pictures test-riverui test-deploy test-image lock format clean
+	pictures test-console test-riverui test-deploy test-image lock format clean
 
 # Called with the least minor version: p is a Python of it, or empty. pyenv's need not be chosen.
 find_python = for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 \
@@ -38,8 +38,9 @@ $(DEMO): requirements/demo.txt pyproject.toml | $(BIN)/python
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(DEV): requirements/dev.txt pyproject.toml | $(BIN)/python
+$(DEV): requirements/dev.txt requirements/axe.txt pyproject.toml | $(BIN)/python
 	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --require-hashes --no-deps -r requirements/axe.txt
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(DEMO)
 
@@ -135,6 +136,9 @@ pictures: $(DEV) ## Take the console's pictures for the docs anew: needs Chromiu
 	RIVERBRIDGE_REQUIRE=postgres,browser RIVERBRIDGE_TEST_PICTURES=$(CURDIR)/docs/images \
 		$(BIN)/python -m pytest tests/console/test_pictures.py $(ARGS)
 
+test-console: $(DEV) ## The console in Chromium: every page however it looks, every action, texts that would be scripts
+	RIVERBRIDGE_REQUIRE=postgres,browser $(BIN)/python -m pytest -m slow tests/console $(ARGS)
+
 test-riverui: $(DEV) ## River UI beside Python workers, in a browser too: needs Go, Chromium and ChromeDriver
 	RIVERBRIDGE_REQUIRE=postgres,go,browser $(BIN)/python -m pytest tests/interop/test_river_ui.py $(ARGS)
 
@@ -150,6 +154,7 @@ lock: ## Renew the locked versions in requirements/
 	$(COMPILE) requirements/build.in -c requirements/demo.txt -o requirements/build.txt
 	$(COMPILE) requirements/deploy.in -c requirements/dev.txt -o requirements/deploy.txt
 	$(COMPILE) requirements/helm.in --no-deps -o requirements/helm.txt
+	$(COMPILE) requirements/axe.in --no-deps -o requirements/axe.txt
 	$(COMPILE) requirements/matrix.in -c requirements/dev.txt -o requirements/matrix.txt
 	$(COMPILE) requirements/peer-pgqueuer.in -o requirements/peer-pgqueuer.txt
 	$(COMPILE) requirements/peer-procrastinate.in -o requirements/peer-procrastinate.txt

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,10 +11,9 @@ import pytest
 
 from riverbridge.service import serve_console
 from riverbridge.settings import load
-from tests.support.browser import Browser, browser, find_chromium
+from tests.support.browser import Browser
 from tests.support.console import insert
 from tests.support.database import Database
-from tests.support.parts import part
 from tests.support.wait import eventually
 
 
@@ -34,14 +32,6 @@ def site(tables: Database) -> Iterator[str]:
     finally:
         stop.set()
         serving.join()
-
-
-@pytest.fixture
-def window(tmp_path: Path) -> Iterator[Browser]:
-    with part("browser"):
-        find_chromium()
-    with browser(tmp_path) as opened:
-        yield opened
 
 
 def test_at_two_in_the_morning(

@@ -14,13 +14,13 @@ from typing import Any
 import psycopg
 
 from riverbridge.model.history import BOUNDS
-from tests.console.test_browser import site, window
+from tests.console.test_browser import site
 from tests.support.browser import Browser
 from tests.support.console import insert
 from tests.support.database import Database
 from tests.support.wait import eventually
 
-__all__ = ["site", "window"]  # fixtures
+__all__ = ["site"]  # a fixture
 
 ERRORS = (
     "broker did not answer within 10 s (Local: Message timed out)",

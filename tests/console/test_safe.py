@@ -7,7 +7,6 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-import msgspec
 import psycopg
 import pytest
 from starlette.applications import Starlette
@@ -17,9 +16,9 @@ from starlette.testclient import TestClient
 from riverbridge.console.pages import PAGES
 from riverbridge.console.redaction import Redaction, Rule
 from tests.support.console import SITE, Desk, Markup, bearer, desk, insert
+from tests.support.console_rows import EVIL, fill
 from tests.support.database import Database
 
-EVIL = """'"><img src=x onerror=alert(1)></script><script>alert(2)</script>{{7*1429}}&lt;b&gt;"""
 OURS = {"tail.js", "theme.js", "htmx.min.js", "console.js"}
 
 
@@ -43,74 +42,7 @@ def harmless(text: str) -> Markup:
 
 @pytest.fixture
 def evil(look: psycopg.Connection[Any]) -> int:
-    error = {"at": "2026-01-02T03:04:05Z", "attempt": 1, "error": EVIL, "trace": EVIL}
-    id = insert(
-        look, kind=EVIL, queue=EVIL, state="discarded", attempt=1, tags=[EVIL],
-        args={EVIL: EVIL}, errors=[error], attempted_by=[EVIL],
-        metadata={EVIL: EVIL, "output": EVIL, "river:log": [{"attempt": 1, "log": EVIL}]},
-    )  # fmt: skip
-    insert(look, kind=EVIL, queue=EVIL, state="running", attempt=1, attempted_by=[EVIL])
-    insert(look, kind=EVIL, queue=EVIL)
-    look.execute("INSERT INTO river_queue (name, updated_at) VALUES (%s, now())", [EVIL])
-    look.execute(
-        "INSERT INTO riverbridge_process (id, host, pid, version, queues)"
-        " VALUES (%s, %s, 1, %s, ARRAY[%s])",
-        [EVIL] * 4,
-    )
-    look.execute(
-        "INSERT INTO river_leader (name, leader_id, elected_at, expires_at)"
-        " VALUES ('default', %s, now(), now() + interval '1 h')",
-        [EVIL],
-    )
-    look.execute(
-        "INSERT INTO riverbridge_receipt (job_id, sink, attempt, receipt) VALUES (%s, %s, 1, %s)",
-        [id, EVIL, EVIL],
-    )
-    look.execute(
-        "INSERT INTO riverbridge_audit (who, role, way, action, subject, before, after)"
-        " VALUES (%s, %s, %s, %s, %s, to_jsonb(%s::text), to_jsonb(%s::text))",
-        [EVIL] * 7,
-    )
-    look.execute(
-        "INSERT INTO riverbridge_operation (key, action, search, job_state, started_by, role, way,"
-        " total, last_id, runner) VALUES ('k', 'retry', %s, %s, %s, 'admin', 'x', 1, 1, 'me')",
-        [EVIL] * 3,
-    )
-    look.execute(
-        "INSERT INTO riverbridge_view (name, search, job_state, sort, owner)"
-        " VALUES (left(%s, 60), %s, %s, %s, %s)",
-        [EVIL] * 5,
-    )
-    _events(look, id)
-    return id
-
-
-def _events(look: psycopg.Connection[Any], id: int) -> None:
-    look.execute(
-        "INSERT INTO riverbridge_pause (what, name, paused_by, reason) VALUES ('sink', %s, %s, %s)",
-        [EVIL] * 3,
-    )
-    look.execute(
-        "INSERT INTO riverbridge_position (source, partition, position) VALUES (%s, %s, %s)",
-        [EVIL] * 3,
-    )
-    headers = msgspec.json.encode([[EVIL, base64.b64encode(EVIL.encode()).decode()]])
-    look.execute(
-        "INSERT INTO riverbridge_quarantine"
-        " (id, digest, source, event_id, topic, partition, position, key, headers, body, reason)"
-        " VALUES (%s, sha256('x'), %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        [id, *[EVIL] * 5, EVIL.encode(), headers, EVIL.encode(), EVIL],
-    )
-    look.execute(
-        "INSERT INTO riverbridge_replay (plan, started_by, after_id, last_id, total)"
-        " VALUES (jsonb_build_object('filter', jsonb_build_object('error', %s::text), 'routes',"
-        " '[]'::jsonb, 'sink', %s::text), %s, 0, 1, 1)",
-        [EVIL] * 3,
-    )
-    look.execute(
-        "INSERT INTO riverbridge_periodic_job (id, schedule, next_run_at) VALUES (%s, %s, now())",
-        [EVIL] * 2,
-    )
+    return fill(look, EVIL)
 
 
 def test_no_page_does_what_jobs_say(office: Desk, evil: int) -> None:

@@ -70,6 +70,36 @@ class Browser:
         board = {"type": "key", "id": "keyboard", "actions": moves}
         _call("POST", f"{self._session}/actions", {"actions": [board]})
 
+    def hold(self, modifier: str, key: str) -> None:
+        """Press `key` while `modifier` is down."""
+        moves = [
+            {"type": kind, "value": value}
+            for kind, value in (
+                ("keyDown", modifier), ("keyDown", key), ("keyUp", key), ("keyUp", modifier),
+            )
+        ]  # fmt: skip
+        board = {"type": "key", "id": "keyboard", "actions": moves}
+        _call("POST", f"{self._session}/actions", {"actions": [board]})
+
+    def look_like(self, *, width: int = 1400, dark: bool = False) -> None:
+        """Be a screen of this width, below 500 a phone's, whose system is dark or light."""
+        self._devtools(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=1000 if width > 500 else 844, deviceScaleFactor=1,
+            mobile=width < 500,
+        )  # fmt: skip
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._devtools("Emulation.setEmulatedMedia", features=[scheme])
+
+    def wait_for(self, script: str) -> Any:
+        """What a promise that the script returns comes to."""
+        body = f"const done = arguments[0]; Promise.resolve((() => {{ {script} }})()).then(done)"
+        return _call("POST", f"{self._session}/execute/async", {"script": body, "args": []})
+
+    def _devtools(self, command: str, **params: Any) -> None:
+        body = {"cmd": command, "params": params}
+        _call("POST", f"{self._session}/goog/cdp/execute", body)
+
     def logged(self) -> list[Any]:
         """What the page's scripts complained of since the last look."""
         answer = _call("POST", f"{self._session}/se/log", {"type": "browser"})

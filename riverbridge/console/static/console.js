@@ -8,6 +8,7 @@
   const rows = () => $$("tr[data-href]");
   const here = () => $("tr.here");
   const picked = () => $$("td.pick input:checked");
+  const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex='0']";
 
   // --- selection -----------------------------------------------------------------------------
   let last = null;
@@ -45,6 +46,7 @@
     const action = event.target.closest("[data-do]")?.dataset.do;
     if (action) actions[action]();
     for (const menu of $$("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+    if (!event.target.closest("#pages, [data-do=menu]")) unfold(false);
   });
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
@@ -94,13 +96,31 @@
       htmx.ajax("GET", location.href, { target: "#live", select: "#live", swap: "outerHTML", selectOOB: rail });
     },
   };
-  let kept = { open: [], shut: [], row: null };
+  const named = (row) => row.dataset.id ?? row.dataset.href;
+  const again = (name) => rows().find((row) => named(row) === name);
+  // Where the focus is, in words that hold for the part that comes instead: so it is not lost.
+  function place() {
+    const at = document.activeElement;
+    const part = at?.closest("#live, #rail");
+    if (!part) return null;
+    const row = at.closest("tr[data-href]");
+    return { part: part.id, row: row && named(row), number: within(row ?? part).indexOf(at) };
+  }
+  function within(part) {
+    return $$(FOCUSABLE, part).filter((one) => part.matches("tr") || !one.closest("tr[data-href]"));
+  }
+  function back({ part, row, number }) {
+    const among = row ? again(row) : $(`#${part}`);
+    if (among) within(among)[number]?.focus({ preventScroll: true });
+  }
+  let kept = { open: [], shut: [], row: null, place: null };
   document.addEventListener("htmx:beforeSwap", () => {
     const all = $$("#live details[data-key]");
     kept = {
       open: all.filter((one) => one.open).map((one) => one.dataset.key),
       shut: all.filter((one) => !one.open).map((one) => one.dataset.key),
-      row: here()?.dataset.id ?? null,
+      row: here() && named(here()),
+      place: place(),
     };
   });
   document.addEventListener("htmx:afterSettle", () => {
@@ -108,7 +128,8 @@
       if (kept.open.includes(one.dataset.key)) one.open = true;
       if (kept.shut.includes(one.dataset.key)) one.open = false;
     }
-    if (kept.row) $(`tr[data-id="${CSS.escape(kept.row)}"]`)?.classList.add("here");
+    if (kept.row) again(kept.row)?.classList.add("here");
+    if (kept.place) back(kept.place);
     ready();
   });
   setInterval(() => live.refresh(), EVERY);
@@ -124,16 +145,42 @@
       try { localStorage.setItem("riverbridge-theme", next); } catch { /* for this page only */ }
     },
     palette() { palette.open(); },
+    menu() { unfold(!$("#pages").classList.contains("open")); },
   };
+  function unfold(open) {
+    $("#pages")?.classList.toggle("open", open);
+    $("[data-do=menu]")?.setAttribute("aria-expanded", String(open));
+  }
+  // What Escape closes, but for dialogs, which do it themselves; the focus goes where it came from.
+  function leave() {
+    const menu = $("details.menu[open]");
+    const button = $("[data-do=menu][aria-expanded=true]");
+    if (menu) menu.open = false;
+    else if (button) unfold(false);
+    else return false;
+    (menu ? $("summary", menu) : button).focus();
+    return true;
+  }
   function move(step) {
     const all = rows();
     if (!all.length) return;
     const at = all.indexOf(here());
     const next = all[Math.min(all.length - 1, Math.max(0, at < 0 ? (step > 0 ? 0 : all.length - 1) : at + step))];
-    here()?.classList.remove("here");
-    next.classList.add("here");
-    next.scrollIntoView({ block: "nearest" });
+    enter(next);
   }
+  function enter(row) {
+    stand(row);
+    $$("a", row).find((link) => link.getAttribute("href") === row.dataset.href)?.focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+  }
+  function stand(row) {
+    here()?.classList.remove("here");
+    row.classList.add("here");
+  }
+  document.addEventListener("focusin", (event) => {
+    const row = event.target.closest("tr[data-href]");
+    if (row) stand(row);
+  });
   function act(name) {
     const button = $(`[data-act="${name}"]`);
     if (!button) return;
@@ -154,8 +201,18 @@
     c: () => act("cancel"),
     p: () => actions.live(),
     "/": () => { const box = $("[data-search]"); if (box) { box.focus(); box.select(); } else location.assign(`${base}/jobs`); },
-    "?": () => $("#help")?.showModal(),
+    "?": () => help(),
   };
+  // Who dictates, or leans on a key, can do without them.
+  const SILENT = "riverbridge-keys";
+  const spoken = () => { try { return localStorage.getItem(SILENT) !== "off"; } catch { return true; } };
+  function help() {
+    $("#help [data-keys]").checked = spoken();
+    $("#help").showModal();
+  }
+  $("#help [data-keys]")?.addEventListener("change", (event) => {
+    try { localStorage.setItem(SILENT, event.target.checked ? "on" : "off"); } catch { /* as they are */ }
+  });
   document.addEventListener("keydown", (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
       event.preventDefault();
@@ -165,8 +222,8 @@
     if (event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
     const at = event.target instanceof Element ? event.target : document.body;
     const typing = at.closest("input:not([type=checkbox]), textarea, select");
-    if (event.key === "Escape" && typing) at.blur();
-    if (typing || !Object.hasOwn(keys, event.key)) return;
+    if (event.key === "Escape" && !leave() && typing) at.blur();
+    if (typing || !Object.hasOwn(keys, event.key) || !spoken()) return;
     if (event.key === "Enter" && at.closest("a, button, summary")) return;
     event.preventDefault();
     keys[event.key]();
@@ -195,6 +252,7 @@
       for (const label of $$(".top .menu li a")) found.push([`Database ${label.textContent.trim()}`, label.href]);
       const words = text.toLowerCase().split(/\s+/).filter(Boolean);
       this.choices = found.filter(([title]) => words.every((word) => title.toLowerCase().includes(word)));
+      if (words.every((word) => "keys".includes(word))) this.choices.push(["Keys", help]);
       if (text.trim()) this.choices.push([`Search jobs for ${text.trim()}`, `${base}/jobs?q=${encodeURIComponent(text.trim())}`]);
       this.at = 0;
       this.show();
@@ -203,15 +261,21 @@
       const list = $("#palette ul");
       list.replaceChildren(...this.choices.map(([title], number) => {
         const item = document.createElement("li");
-        item.role = "option";
+        item.id = `place-${number}`;
+        item.setAttribute("role", "option");
+        item.setAttribute("aria-selected", String(number === this.at));
         item.textContent = title;
-        item.ariaSelected = String(number === this.at);
         item.addEventListener("click", () => this.go(number));
         return item;
       }));
       list.children[this.at]?.scrollIntoView({ block: "nearest" });
+      $("#palette input").setAttribute("aria-activedescendant", `place-${this.at}`);
     },
-    go(number) { const choice = this.choices[number]; if (choice) location.assign(choice[1]); },
+    go(number) {
+      const to = this.choices[number]?.[1];
+      if (typeof to === "string") location.assign(to);
+      else if (to) { $("#palette").close(); to(); }
+    },
   };
   $("#palette input")?.addEventListener("input", (event) => palette.list(event.target.value));
   $("#palette input")?.addEventListener("keydown", (event) => {
@@ -226,10 +290,47 @@
     }
   });
 
+  // What does not fit is behind a button at the top, and scrolls sideways in tables.
+  function fit() {
+    const top = $(".top");
+    const button = $("[data-do=menu]");
+    if (button) {
+      top.classList.remove("folds");
+      top.classList.add("fits");
+      button.hidden = true;
+      const folds = top.scrollWidth > top.clientWidth;
+      top.classList.toggle("fits", !folds);
+      top.classList.toggle("folds", folds);
+      button.hidden = !folds;
+    }
+    for (const box of $$(".scroll:not([aria-label])")) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  }
+  addEventListener("resize", fit);
+
+  // Back on a list, from a job or from what was done to one, one is where one was.
+  const ROW = "riverbridge-row";
+  addEventListener("pagehide", () => {
+    if (!here()) return;
+    try { sessionStorage.setItem(ROW, JSON.stringify([location.href, named(here())])); } catch { /* at its top */ }
+  });
+  function returned() {
+    const [way] = performance.getEntriesByType("navigation");
+    if (way?.type !== "back_forward" && !$(".said")) return;
+    let last = null;
+    try { last = JSON.parse(sessionStorage.getItem(ROW)); } catch { /* at its top */ }
+    const row = last?.[0] === location.href && again(last[1]);
+    if (row) enter(row);
+  }
+
   function ready() {
     $$("[data-do=palette], [data-do=theme], [data-copy]").forEach((one) => { one.hidden = false; });
     count();
     live.show();
+    fit();
   }
   ready();
+  returned();
 })();
