@@ -21,9 +21,10 @@ from riverbridge.upkeep.enqueuer import PeriodicEnqueuer
 from riverbridge.upkeep.leader import Leader
 from riverbridge.upkeep.periodic import PeriodicJob, PeriodicJobs
 from tests.support.database import Database
+from tests.support.running import running
 from tests.support.wait import eventually
+from tests.upkeep.clock import Clock
 from tests.upkeep.periodical import SECOND, START, Wall, errors, insert, job, leader, made
-from tests.upkeep.running import Clock, running
 
 EVERY_10_S = PeriodicInterval(timedelta(seconds=10))
 GUARD = """
