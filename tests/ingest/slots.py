@@ -68,9 +68,6 @@ class Shop:
     def args(self) -> list[Any]:
         return args_of(self.jobs)
 
-    def ops(self) -> list[str]:
-        return [args["op"] for args in self.args()]
-
     def held(self) -> int:
         """The bytes of WAL that the server keeps for the slot."""
         [(held,)] = self.run(
