@@ -51,12 +51,6 @@ class Still:
 
 
 @pytest.fixture
-def look(tables: Database) -> Iterator[psycopg.Connection[Any]]:
-    with tables.connect() as connection:
-        yield connection
-
-
-@pytest.fixture
 def replayer(tables: Database) -> Iterator[Replayer]:
     with tables.connect() as connection:
         yield Replayer(connection, None, name="me@here")
