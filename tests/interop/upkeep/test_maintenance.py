@@ -26,8 +26,8 @@ from riverbridge.upkeep.enqueuer import PeriodicEnqueuer
 from riverbridge.upkeep.periodic import PeriodicJob, PeriodicJobs
 from riverbridge.upkeep.queue_cleaner import QueueCleaner
 from riverbridge.upkeep.rescuer import Rescuer
+from tests.interop.conftest import COPY
 from tests.interop.upkeep.conftest import Oracle
-from tests.interop.upkeep.test_twins import COPY
 from tests.support.database import Database
 from tests.support.jobs import feed
 from tests.support.running import running
