@@ -1,9 +1,9 @@
-"""Loops of ours at work in threads of their own."""
+"""What runs in threads of its own: loops of ours, and work of several at once."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -28,3 +28,13 @@ def running(*loops: Loop, within: float = 20.0) -> Iterator[threading.Event]:
         for thread in threads:
             thread.join(within)
             assert not thread.is_alive()
+
+
+def at_once(*work: Callable[[], object]) -> None:
+    """Call each in a thread; within a minute all must have returned."""
+    threads = [threading.Thread(target=call) for call in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
