@@ -4,6 +4,7 @@ postgres          a server for the session, once for each major in RIVERBRIDGE_T
                   where its version can matter, else the first of them
 database          a fresh database on it, with River's tables and ours
 tables            the same, but one for all tests of a module, emptied before each
+look              a connection to `tables`, beside those under test
 empty_database    a fresh database on it, with nothing
 own_postgres      a server for this test alone: stop, kill and pause it
 kafka, own_kafka  a Kafka-protocol broker (Tansu), for the session or for this test alone
@@ -23,7 +24,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from riverbridge.embedded.broker import Broker
@@ -158,6 +161,13 @@ def tables(module_database: Database) -> Database:
         connection.execute("DROP FUNCTION IF EXISTS guard() CASCADE")
         connection.execute(EMPTY)
     return module_database
+
+
+@pytest.fixture
+def look(tables: Database) -> Iterator[psycopg.Connection[Any]]:
+    """A connection that sees what others have committed."""
+    with tables.connect() as connection:
+        yield connection
 
 
 @pytest.fixture

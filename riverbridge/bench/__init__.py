@@ -1,1 +1,1 @@
-"""Measurements anybody can repeat; each module's `main` gives its figures as a dict."""
+"""Measurements anybody can repeat; `riverbridge bench` runs them."""

@@ -19,7 +19,8 @@ from typing import Any
 import psycopg
 from confluent_kafka import Producer
 
-from riverbridge.bench.ground import BenchFailed, Ground, connect
+from riverbridge.bench.ground import KIND, BenchFailed, Ground, connect
+from riverbridge.bench.order import fields
 from riverbridge.bench.report import conditions, spread
 from riverbridge.bench.service import PYTHONPATH, RUN, running
 from riverbridge.bridge.mapping import Mapper, Plan
@@ -36,7 +37,6 @@ from riverbridge.store.insert import insert_many_fast, to_announce
 PARTITIONS = 6
 BATCH = 1000
 SOURCE = "bench"
-KIND = "order.placed"
 
 
 @dataclass
@@ -111,19 +111,7 @@ def text(measured: Measured) -> str:
 
 
 def _body(number: int) -> bytes:
-    return json.dumps(
-        {
-            "order_id": 10_000_000 + number,
-            "customer_id": f"c{number * 7919 % 10007:06}",
-            "event": f"{number * 2654435761 % 2**32:08x}-4d5e-4f60-8a7b-{number:012x}",
-            "currency": "EUR",
-            "total": 10_000 + number % 90_000,
-            "status": "placed",
-            "items": [10_000 + number % 89_999, 10_000 + number * 31 % 89_999],
-            "placed_at": "2026-01-02T03:04:05.678901Z",
-            "note": "Leave it with neighbor: 6th",
-        }
-    ).encode()
+    return json.dumps(fields(number)).encode()
 
 
 def _produce(servers: str, topic: str, events: int) -> None:

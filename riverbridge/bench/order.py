@@ -1,4 +1,4 @@
-"""The job that the insert bench inserts: 260 bytes as Postgres writes them, nine keys."""
+"""The job of the benches: 260 bytes as Postgres writes them, nine keys."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("riverbridge"), prog_name="riverbridge")
 def main() -> None:
-    """Jobs committed to River's Postgres tables reach Kafka and SQS.
+    """Jobs committed to River's Postgres tables reach Kafka, AWS, webhooks and others.
 
     Settings come from the environment, .env and riverbridge.toml. Exit codes: 0 good, 1 failed,
     2 wrong usage, 78 wrong configuration.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from datetime import datetime, timedelta
 
@@ -28,12 +29,7 @@ def future(
         return None
     if text.startswith("+"):
         return duration(parameter.opts[0], text[1:])
-    if (at := _instant(text)) is not None:
-        return at
-    raise click.BadParameter(
-        f"{text!r} is neither an instant such as 2026-01-31T08:00:00Z nor a time from now such as "
-        "+2h (ms, s, m, h or d)"
-    )
+    return _instant(text, "a time from now such as +2h")
 
 
 def past(
@@ -44,17 +40,15 @@ def past(
         return None
     if text.startswith("-") and DURATION.fullmatch(text, 1):
         return duration(parameter.opts[0], text[1:])
-    if (at := _instant(text)) is not None:
-        return at
+    return _instant(text, "a time ago such as -2h")
+
+
+def _instant(text: str, otherwise: str) -> datetime:
+    with contextlib.suppress(msgspec.ValidationError):
+        at = msgspec.convert(text, datetime)
+        if at.tzinfo is not None:
+            return at
     raise click.BadParameter(
-        f"{text!r} is neither an instant such as 2026-01-31T08:00:00Z nor a time ago such as -2h "
+        f"{text!r} is neither an instant such as 2026-01-31T08:00:00Z nor {otherwise} "
         "(ms, s, m, h or d)"
     )
-
-
-def _instant(text: str) -> datetime | None:
-    try:
-        at = msgspec.convert(text, datetime)
-    except msgspec.ValidationError:
-        return None
-    return at if at.tzinfo is not None else None

@@ -1,1 +1,1 @@
-"""Puts jobs into River's tables."""
+"""Puts jobs into River's tables, and looks after jobs and queues."""

@@ -72,35 +72,30 @@ class Ground:
         exchange: an operation that returns its result and a Record for each thing it changed.
         Raises Refused where the console or the database is read-only.
         """
-        database = self.database(request)
         if self.is_read_only(request):
             raise Refused(403, "this console is read-only")
-        visitor = visitor_of(request)
-        recorded = audited(
-            exchange,
-            who=visitor.name,
-            role=visitor.role.word,
-            way=visitor.way,
-            schema=database.schema,
-        )
-        return database.change(recorded, seconds=seconds)
+        return self.database(request).change(self._audited(request, exchange), seconds=seconds)
 
     def record(self, request: Request, connection: Connection, records: Sequence[Record]) -> None:
         """Enter into the audit what was changed in the transaction that `connection` is in."""
-        visitor = visitor_of(request)
 
         def told() -> Exchange[tuple[None, Sequence[Record]]]:
             yield from ()
             return None, records
 
-        recorded = audited(
-            told(),
+        carry_out(self._audited(request, told()), lambda query: send(connection, query))
+
+    def _audited(
+        self, request: Request, exchange: Exchange[tuple[T, Sequence[Record]]]
+    ) -> Exchange[T]:
+        visitor = visitor_of(request)
+        return audited(
+            exchange,
             who=visitor.name,
             role=visitor.role.word,
             way=visitor.way,
             schema=self.database(request).schema,
         )
-        carry_out(recorded, lambda query: send(connection, query))
 
     def is_read_only(self, request: Request) -> bool:
         """Whether nothing can be changed in this request's database."""

@@ -10,12 +10,15 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Sequence
+from typing import TypeVar
 
 import psycopg
 
 from riverbridge.console.database import Database
 from riverbridge.console.ground import Ground
-from riverbridge.store.audit import audited
+from riverbridge.store.audit import Record, audited
+from riverbridge.store.exchange import Exchange
 from riverbridge.store.operations import (
     Operation,
     Overtaken,
@@ -25,6 +28,8 @@ from riverbridge.store.operations import (
 )
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 IDLE = 5.0
 """Seconds between two looks for what somebody else has left."""
@@ -94,16 +99,7 @@ class Operator:
         step = operation_step(
             operation, words_in_args=not self._ground.redaction, schema=database.schema
         )
-        database.change(
-            audited(
-                step,
-                who=operation.started_by,
-                role=operation.role,
-                way=operation.way,
-                schema=database.schema,
-            ),
-            seconds=STEP,
-        )
+        database.change(_audited(database, operation, step), seconds=STEP)
 
     def _failed(self, database: Database, operation: Operation, error: Exception) -> None:
         key = (database.name, operation.id)
@@ -113,13 +109,18 @@ class Operator:
             return
         text = " ".join(str(error).split())[:500]
         ending = operation_end(operation.id, state="failed", error=text, schema=database.schema)
-        database.change(
-            audited(
-                ending,
-                who=operation.started_by,
-                role=operation.role,
-                way=operation.way,
-                schema=database.schema,
-            )
-        )
+        database.change(_audited(database, operation, ending))
         del self._failures[key]
+
+
+def _audited(
+    database: Database, operation: Operation, exchange: Exchange[tuple[T, Sequence[Record]]]
+) -> Exchange[T]:
+    """In the name of the one who started the operation."""
+    return audited(
+        exchange,
+        who=operation.started_by,
+        role=operation.role,
+        way=operation.way,
+        schema=database.schema,
+    )

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 # which takes exponential time and accepts the same names.
 _QUEUE = re.compile(r"[a-z0-9]+(?:[_|\-][a-z0-9]+)*", re.ASCII)
 _QUEUE_GLOB = re.compile(r"[a-z0-9_|\-*]+", re.ASCII)
-_KIND = re.compile(r"[\w][\w\-\[\]<>/.·:+]+", re.ASCII)
 _NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*", re.ASCII)
 _SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)(?::[0-9]{1,5})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_.\-]+", re.ASCII)
@@ -35,14 +34,6 @@ def queue_glob(text: str) -> None:
         raise ValueError(
             "matches no queue: lower-case letters and digits, '_', '-' or '|', and '*' for any "
             "run of characters"
-        )
-
-
-def kind_name(text: str) -> None:
-    """River's rule for the kinds of registered workers (contract 8.3)."""
-    if not _KIND.fullmatch(text):
-        raise ValueError(
-            "is no job kind: two characters or more, letters, digits and (not first) -[]<>/.·:+"
         )
 
 

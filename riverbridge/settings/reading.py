@@ -27,10 +27,13 @@ from riverbridge.settings.values import Properties, parse_json
 
 DATABASE = "DATABASE_URL"
 LARGEST_FILE = 1 << 20
+# What Kubernetes tells pods of a Service named riverbridge, and of one whose name begins so: the
+# first is nobody's setting, the second may be one that is misspelled.
 _KUBERNETES = re.compile(r"RIVERBRIDGE_(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_.*)?)", re.S)
 _OTHER_SERVICE = re.compile(
     r"RIVERBRIDGE_.+_(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_[0-9]+_.*)?)", re.S
 )
+# For the demo, the benches and the tests.
 _TOOLS = re.compile(r"RIVERBRIDGE_(?:REQUIRE|PG_BIN|MINISTACK_BIN|TEST_.*)", re.S)
 _REFERENCE = re.compile(r"\$\{[A-Za-z_]\w*\}|\$\([A-Za-z_]\w*\)", re.ASCII)
 
@@ -67,7 +70,11 @@ class Layer:
     warnings: list[str] = field(default_factory=list)
 
     def place(self, node: Node, path: Path, rest: Path, value: object) -> None:
-        """Store `value` at `rest` below `node`, or note why it cannot stand there."""
+        """Store `value` at `rest` below `node`, or note why it cannot stand there.
+
+        path: where `node` is. A variable brings the whole of its name as `rest`; a table brings its
+        values one by one, each with one name more.
+        """
         if isinstance(node, Leaf):
             if node.pairs:
                 self._pairs(node.pairs, path, rest, value)
@@ -95,6 +102,7 @@ class Layer:
         self.opened.add((*path, rest[0]))
         self.place(node.table(rest[0]), (*path, rest[0]), rest[1:], value)
 
+    # Names below a table of properties are the user's, not settings: no shape has them.
     def _pairs(self, rule: Properties, path: Path, rest: Path, value: object) -> None:
         if rest:
             # A variable cannot hold dots; no property a file may set has an underscore.
@@ -164,23 +172,23 @@ def read_dotenv(root: Table, file: File, env: Mapping[str, str], required: bool)
     layer = Layer(root, file.name)
     values: dict[str, str] = {}
     lines: dict[str, int] = {}
-    for binding in parse_stream(io.StringIO(_text(layer, file, required))):
-        at = f"{file}:{binding.original.line}:1"
-        if binding.error:
+    for name, value, original, error in parse_stream(io.StringIO(_text(layer, file, required))):
+        at = f"{file}:{original.line}:1"
+        if error:
             layer.lines.append(f"{at}: is not a NAME=value line")
-        if binding.error or binding.key is None or not _ours(binding.key):
-            if binding.key and binding.value is not None:
-                values.setdefault(binding.key, binding.value)
-            continue
-        if binding.key in lines:
-            layer.lines.append(
-                f"{at}: {variable_name(binding.key)} is given twice, first in line "
-                f"{lines[binding.key]}"
-            )
-        lines[binding.key] = binding.original.line
-        values[binding.key] = _resolve(layer, at, binding.key, binding.value or "", values, env)
-    ours = {name: value for name, value in values.items() if _ours(name)}
-    _variables(layer, ours)
+        elif name is None:
+            continue  # a comment
+        elif not _ours(name):
+            if value is not None:
+                values.setdefault(name, value)  # for those of ours that refer to it
+        else:
+            if name in lines:
+                layer.lines.append(
+                    f"{at}: {variable_name(name)} is given twice, first in line {lines[name]}"
+                )
+            lines[name] = original.line
+            values[name] = _resolve(layer, at, name, value or "", values, env)
+    _variables(layer, values)
     _warn_if_readable(layer, file)
     return layer
 
@@ -234,6 +242,7 @@ def _variables(layer: Layer, env: Mapping[str, str]) -> None:
 
 
 def _mention_services(layer: Layer, name: str) -> None:
+    """If the variable was found unknown just now, and like no setting: say whose it may be."""
     last = layer.problems[-1] if layer.problems else None
     if last and last.text == "unknown" and _OTHER_SERVICE.fullmatch(name):
         layer.problems[-1] = Problem(
@@ -246,7 +255,7 @@ def _mention_services(layer: Layer, name: str) -> None:
 def _resolve(
     layer: Layer, at: str, name: str, text: str, values: Mapping[str, str], env: Mapping[str, str]
 ) -> str:
-    known: dict[str, str | None] = {**values, **env}
+    known: dict[str, str | None] = {**values, **env}  # as of two settings, the environment wins
     parts: list[str] = []
     for atom in parse_variables(text):
         if isinstance(atom, Variable) and atom.default is None and atom.name not in known:

@@ -46,10 +46,9 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Table:
-    """Settings under one name; `variants` are its models by type, where there are several."""
+    """Settings under one name."""
 
     fields: Mapping[str, Leaf | Table | Named]
-    variants: tuple[type[BaseModel], ...]
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def tree(*models: type[BaseModel]) -> Table:
         for name in sorted(model.model_fields, key=lambda name: name not in own):
             info = model.model_fields[name]
             fields.setdefault(info.alias or name, _node(info))
-    return Table(fields, models)
+    return Table(fields)
 
 
 def _node(info: FieldInfo) -> Node:

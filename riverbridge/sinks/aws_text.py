@@ -32,13 +32,6 @@ _NAME = re.compile(r"(?!(?i:aws|amazon)\.)(?=.{1,256}\Z)[A-Za-z0-9_-]+(?:\.[A-Za
 _ID = re.compile(r"[!-~]{1,128}\Z")
 
 
-class AttributeValue(msgspec.Struct, frozen=True, rename="pascal"):
-    """A message attribute of type String."""
-
-    string_value: str
-    data_type: str = "String"
-
-
 class Place(msgspec.Struct, frozen=True):
     """Where messages go, as far as rules and errors differ.
 

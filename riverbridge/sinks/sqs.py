@@ -63,26 +63,34 @@ class SqsSink(AwsSink):
         group_batch: int = 1,
         receipts: bool = False,
     ) -> None:
-        if not urlsplit(queue_url).path.strip("/"):
-            raise ConfigurationError(
-                f"SQS: {queue_url!r} names no queue: https://host/account/queue"
-            )
         if not 1 <= group_batch <= MAX_ENTRIES:
             raise ConfigurationError(
                 f"SQS: group_batch is {group_batch} and must be 1 to {MAX_ENTRIES}"
             )
-        region = region or region_of(queue_url)
-        access = Access(
-            "sqs",
-            region=region,
-            endpoint_url=endpoint_url or origin(queue_url, region),
-            credentials=credentials,
-        )
+        access = queue_access(queue_url, region, endpoint_url, credentials)
         limit = QueueLimit(queue_url, access.signer, access.connection())
         fifo = urlsplit(queue_url).path.endswith(".fifo")
         place = Place("SQS", "queue", fifo, fair_queue)
         api = SendMessageBatch(queue_url, limit, place, group_batch, receipts)
         super().__init__(api, access, delivery_timeout=delivery_timeout, threads=threads)
+
+
+def queue_access(
+    queue_url: str,
+    region: str | None,
+    endpoint_url: str | None,
+    credentials: SupportsFreezing | None,
+) -> Access:
+    """Where the queue is reached; arguments as of `SqsSink`. Raises ConfigurationError."""
+    if not urlsplit(queue_url).path.strip("/"):
+        raise ConfigurationError(f"SQS: {queue_url!r} names no queue: https://host/account/queue")
+    region = region or region_of(queue_url)
+    return Access(
+        "sqs",
+        region=region,
+        endpoint_url=endpoint_url or origin(queue_url, region),
+        credentials=credentials,
+    )
 
 
 def region_of(queue_url: str) -> str | None:

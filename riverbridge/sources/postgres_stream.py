@@ -22,7 +22,7 @@ from psycopg import sql
 from psycopg.pq import ExecStatus
 
 from riverbridge.sources.postgres_position import Timeline, spell
-from riverbridge.store.database import CONNECT_TIMEOUT
+from riverbridge.store.database import WATCHED
 
 SILENCE = "60s"
 """How long the server waits for a word of ours: longer than a transaction of ours may last."""
@@ -51,12 +51,7 @@ class Stream:
             client_encoding="UTF8",
             prepare_threshold=None,
             application_name=application_name,
-            connect_timeout=CONNECT_TIMEOUT,
-            keepalives=1,
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=25_000,
+            **WATCHED,
         )
         self._pg = self._connection.pgconn
         self.sent = 0

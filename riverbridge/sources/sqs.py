@@ -18,11 +18,9 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from riverbridge import telemetry
-from riverbridge.errors import ConfigurationError
-from riverbridge.sinks.aws_access import Access
 from riverbridge.sinks.aws_http import Connection
 from riverbridge.sinks.aws_signer import SupportsFreezing
-from riverbridge.sinks.sqs import origin, region_of
+from riverbridge.sinks.sqs import queue_access
 from riverbridge.sources.base import Bounds, Event
 from riverbridge.sources.sqs_calls import MOST, QueueCalls, Received, Trouble
 from riverbridge.sources.sqs_keeping import Held, Keeping
@@ -72,21 +70,10 @@ class SqsSource:
         hidden: int = 60,
         max_receives: int | None = None,
     ) -> None:
-        path = urlsplit(queue_url).path.strip("/")
-        if not path:
-            raise ConfigurationError(
-                f"SQS: {queue_url!r} names no queue: https://host/account/queue"
-            )
+        access = queue_access(queue_url, region, endpoint_url, credentials)
         self.name = name
-        self._topic = path.rpartition("/")[2]
+        self._topic = urlsplit(queue_url).path.strip("/").rpartition("/")[2]
         self._wait, self._hidden, self._max_receives = wait, hidden, max_receives
-        region = region or region_of(queue_url)
-        access = Access(
-            "sqs",
-            region=region,
-            endpoint_url=endpoint_url or origin(queue_url, region),
-            credentials=credentials,
-        )
         self._calls = QueueCalls(queue_url, access)
         self._keeping = Keeping(name, self._calls, access.connection, receivers)
         self._changed = threading.Condition()

@@ -25,8 +25,15 @@ log = logging.getLogger(__name__)
 Connection = psycopg.Connection[tuple[Any, ...]]
 Connect = Callable[[], Connection]
 
-CONNECT_TIMEOUT = 5
-"""Seconds a connection attempt may take."""
+WATCHED: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""Parameters of every connection: how soon this machine notices a server that does not answer."""
 
 GONE = (psycopg.OperationalError, psycopg.InterfaceError)
 """What a lost connection raises; `lost` tells it from an error of one statement."""
@@ -62,12 +69,7 @@ def connector(
             autocommit=True,
             prepare_threshold=None if pooler else 2,
             application_name=application_name,
-            connect_timeout=CONNECT_TIMEOUT,
-            keepalives=1,
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=25_000,
+            **WATCHED,
         )
         if not pooler:
             connection.execute(_SERVER_KEEPALIVE, prepare=False)

@@ -64,23 +64,10 @@ class Found(NamedTuple):
     cut: bool
 
 
-class _Row(msgspec.Struct):
-    id: int
-    state: JobState
-    kind: str
-    queue: str
-    attempt: int
-    max_attempts: int
-    priority: int
-    tags: list[Any]
-    created_at: str
-    scheduled_at: str
-    attempted_at: str | None
-    finalized_at: str | None
+class _Row(JobLine, frozen=True):
+    """As the statement has it: instants are still text, and args not read."""
+
     args: msgspec.Raw
-    args_size: int
-    error: str | None
-    worker: str | None
 
 
 _row = msgspec.json.Decoder(_Row)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,15 +32,6 @@ KEYS = [
     "wal_bytes_per_job",
     "rss_mib",
 ]
-
-
-@pytest.fixture(scope="module")
-def ground() -> Iterator[Ground]:
-    with part("postgres"):
-        ground = Ground()
-        find_pgbench(ground.server.bin_dir)
-    with ground:
-        yield ground
 
 
 @pytest.fixture

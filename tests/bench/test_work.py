@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import pytest
 
 from riverbridge.bench import go_program
 from riverbridge.bench.ground import BenchFailed, Ground
-from riverbridge.bench.pgbench import find_pgbench
 from riverbridge.bench.work_drain import jobs_per_s
 from riverbridge.bench.work_system import (
     PEERS,
@@ -62,15 +60,6 @@ with psycopg.connect(dsn, autocommit=True) as connection:
 stop.wait()
 Path(file).write_text(json.dumps({"calls": int(calls)}))
 """
-
-
-@pytest.fixture(scope="module")
-def ground() -> Iterator[Ground]:
-    with part("postgres"):
-        ground = Ground()
-        find_pgbench(ground.server.bin_dir)
-    with ground:
-        yield ground
 
 
 @pytest.mark.usefixtures("ground")

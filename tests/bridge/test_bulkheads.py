@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -31,12 +31,6 @@ SINKS = {
 JOB = {"queue": "'orders'"}
 OBEYED = 2.0
 """Seconds within which every bridge has to obey; it looks twice in one."""
-
-
-@pytest.fixture
-def look(tables: Database) -> Iterator[psycopg.Connection[Any]]:
-    with tables.connect() as connection:
-        yield connection
 
 
 def run(database: Database, *args: str, env: dict[str, str] | None = None) -> Result:

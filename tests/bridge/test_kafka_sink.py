@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -24,6 +25,7 @@ from riverbridge.model.outcome import (
 from riverbridge.sinks.base import Message
 from riverbridge.sinks.kafka import KafkaSink
 from tests.support.mock_kafka import INIT_PRODUCER_ID, PRODUCE, MockKafka
+from tests.support.running import at_once
 
 TOPIC = "jobs"
 TIMEOUT = 3.0
@@ -242,11 +244,7 @@ def test_several_threads_get_their_own_answers(mock: MockKafka, sink: KafkaSink)
         batch.insert(n, Message(id="bad", body=b"", destination="no topic"))
         given[n] = deliver(sink, batch)
 
-    threads = [threading.Thread(target=send, args=(n,)) for n in range(8)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(20)
+    at_once(*(partial(send, n) for n in range(8)))
     for n in range(8):
         assert isinstance(given[n][n], Permanent)
         assert kinds(given[n]) == {"Delivered": 99, "Permanent": 1}

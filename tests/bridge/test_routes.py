@@ -31,12 +31,6 @@ BIG_AND_OTHERS = {
 ONLY_BIG = {name: value for name, value in BIG_AND_OTHERS.items() if "__BIG__" in name}
 
 
-@pytest.fixture
-def look(tables: Database) -> Iterator[psycopg.Connection[Any]]:
-    with tables.connect() as connection:
-        yield connection
-
-
 @contextmanager
 def bridge(tables: Database, env: dict[str, str], *names: str) -> Iterator[dict[str, ScriptedSink]]:
     sinks = {name: ScriptedSink() for name in names or ("big",)}

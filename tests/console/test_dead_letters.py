@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,6 +15,7 @@ from riverbridge.model.job_search import JobSearch
 from riverbridge.sql import statement
 from riverbridge.store.dead_letters import dead_letters as dead_letters_of
 from tests.support.console import Desk, Markup, insert
+from tests.support.running import running
 from tests.support.wait import eventually
 
 
@@ -60,15 +60,9 @@ def test_a_group_is_retried_whole_and_nothing_else(
     query: dict[str, Any] = dict(parse_qsl(urlsplit(link).query))
     assert "3 jobs match" in Markup(office.get("/operations/new", **query).text).text
     assert office.post("/operations", action="retry", key="k" * 22, **query).status_code == 303
-    stop = threading.Event()
-    working = threading.Thread(target=Operator(office.ground).run, args=(stop,))
-    working.start()
-    try:
+    with running(Operator(office.ground)):
         eventually(lambda: all(office.row(id)["state"] == "available" for id in group))
         eventually(lambda: ("admin", "retry all ended", "operation 1") in office.audit())
-    finally:
-        stop.set()
-        working.join()
     assert [office.row(id)["state"] for id in others] == ["discarded"] * 3
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import psycopg
@@ -20,6 +19,7 @@ from riverbridge.store.exchange import Exchange, Query
 from riverbridge.store.search import job_search
 from tests.support.console import Desk, Markup, desk, insert
 from tests.support.database import Database
+from tests.support.running import running
 from tests.support.wait import eventually
 
 ERROR = {"at": "2026-01-02T03:04:05Z", "attempt": 1, "error": "it timed out", "trace": "line 7"}
@@ -236,17 +236,9 @@ def test_an_operation_is_done_to_all_that_match(
     assert answer.headers["location"] == "/operations/1"
     assert start(office, q="kind:k").headers["location"] == "/operations/1"  # sent twice
     late = insert(look, state="discarded")
-    stop = threading.Event()
-    runners = [threading.Thread(target=Operator(office.ground).run, args=(stop,)) for _ in range(2)]
-    for runner in runners:
-        runner.start()
     state = "SELECT state, done, skipped FROM riverbridge_operation"
-    try:
+    with running(Operator(office.ground), Operator(office.ground)):
         eventually(lambda: look.execute(state).fetchone() == ("finished", 500, 0))
-    finally:
-        stop.set()
-        for runner in runners:
-            runner.join()
     counted = look.execute("SELECT kind, state::text, count(*) FROM river_job GROUP BY 1, 2")
     assert set(counted) == {("k", "available", 500), ("other", "discarded", 500),
                             ("k", "discarded", 1)}  # fmt: skip

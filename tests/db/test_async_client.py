@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,12 +23,6 @@ BY_ARGS = InsertOpts(unique_opts=UniqueOpts(by_args=True))
 class Placed:
     order_id: int
     kind: ClassVar[str] = "order.placed"
-
-
-@pytest.fixture
-def witness(tables: Database) -> Iterator[Witness]:
-    with tables.connect() as connection:
-        yield Witness(connection)
 
 
 @pytest.mark.parametrize(

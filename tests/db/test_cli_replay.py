@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +41,6 @@ SETTINGS = {
     "ROUTES__GONE__ON_SUCCESS": "delete",
     "ROUTES__GONE__ORDERED": "false",
 }
-
-
-@pytest.fixture
-def look(tables: Database) -> Iterator[psycopg.Connection[Any]]:
-    with tables.connect() as connection:
-        yield connection
 
 
 def run(database: Database, *args: object, answer: str = "", **env: str) -> Result:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -40,12 +39,6 @@ def told(dsn: str) -> dict[str, Any]:
     (line,) = result.stdout.splitlines()
     found: dict[str, Any] = json.loads(line)
     return found
-
-
-@pytest.fixture
-def look(tables: Database) -> Iterator[psycopg.Connection[Any]]:
-    with tables.connect() as connection:
-        yield connection
 
 
 def test_programs_are_told_everything(tables: Database, look: psycopg.Connection[Any]) -> None:

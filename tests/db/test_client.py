@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 import psycopg
@@ -29,6 +29,7 @@ from riverbridge.model.json_object import object_problem
 from riverbridge.store.migrate import Migrator
 from riverbridge.testing.proxy import Proxy
 from tests.support.database import Database
+from tests.support.running import at_once
 from tests.support.witness import Witness
 
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
@@ -294,12 +295,7 @@ def test_threads_share_a_client(client: Client, witness: Witness) -> None:
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=work, args=(start * 25,)) for start in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
+    at_once(*(partial(work, start * 25) for start in range(4)))
     assert failures == []
     row = witness.connection.execute(
         "SELECT count(DISTINCT args), count(*) FROM river_job"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
@@ -34,12 +34,6 @@ class Placed:
 
     def insert_opts(self) -> InsertOpts:
         return InsertOpts(priority=2)
-
-
-@pytest.fixture
-def witness(tables: Database) -> Iterator[Witness]:
-    with tables.connect() as connection:
-        yield Witness(connection)
 
 
 def test_defaults_come_after_what_the_call_and_the_args_say(

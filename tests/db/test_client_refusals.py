@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,12 +31,6 @@ class Placed:
 
 class RolledBack(Exception):
     pass
-
-
-@pytest.fixture
-def witness(tables: Database) -> Iterator[Witness]:
-    with tables.connect() as connection:
-        yield Witness(connection)
 
 
 @pytest.mark.parametrize("name", [*CONNECTIONS, *POOLS])

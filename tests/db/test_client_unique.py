@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import psycopg
@@ -22,6 +22,7 @@ from riverbridge import (
 )
 from tests.support.database import Database
 from tests.support.jobs import add
+from tests.support.running import at_once
 from tests.support.witness import Witness
 
 BY_ARGS = InsertOpts(unique_opts=UniqueOpts(by_args=True))
@@ -31,12 +32,6 @@ BY_ARGS = InsertOpts(unique_opts=UniqueOpts(by_args=True))
 class Placed:
     order_id: int
     kind: ClassVar[str] = "order.placed"
-
-
-@pytest.fixture
-def witness(tables: Database) -> Iterator[Witness]:
-    with tables.connect() as connection:
-        yield Witness(connection)
 
 
 def test_two_clients_that_race_get_one_row_a_hundred_times(
@@ -51,11 +46,7 @@ def test_two_clients_that_race_get_one_row_a_hundred_times(
                 together.wait()
                 own.append(client.insert(Placed(number), BY_ARGS))
 
-    threads = [threading.Thread(target=insert, args=(own,)) for own in results]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    at_once(*(partial(insert, own) for own in results))
     assert [len(own) for own in results] == [100, 100]
     for mine, yours in zip(*results, strict=True):
         assert mine.job.id == yours.job.id

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from typing import Any
 
 import psycopg
@@ -22,6 +21,7 @@ from riverbridge.store.processes import ProcessTable
 from riverbridge.store.queues import QueueTable
 from tests.support.database import Database
 from tests.support.jobs import add, feed, fill, row
+from tests.support.running import running
 from tests.support.wait import eventually
 
 DEAD = "riverbridge_dead"
@@ -52,21 +52,6 @@ def keeper(
         crashed=crashed or [],
         held=lambda: held,
     )
-
-
-@contextmanager
-def running(*keepers: Keeper) -> Iterator[None]:
-    stop = threading.Event()
-    threads = [threading.Thread(target=one.run, args=(stop,)) for one in keepers]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(20)
-            assert not thread.is_alive()
 
 
 def record(

@@ -15,6 +15,7 @@ from riverbridge.sql import statement
 from riverbridge.sql.migrations import BRIDGE, MAIN, migrations
 from riverbridge.store.migrate import Migrator, Step, find_migration
 from tests.support.database import Database
+from tests.support.running import at_once
 from tests.support.wait import eventually
 
 Connection = psycopg.Connection[Any]
@@ -280,11 +281,7 @@ def test_many_migrators_at_once_apply_each_version_once(dsn: str) -> None:
         except BaseException as error:
             failed.append(error)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    at_once(*[work] * 4)
     assert failed == []
     assert len(done) == 4
     ours = [100 + version for version in OURS]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -21,12 +20,6 @@ from tests.support.jobs import add, fill
 from tests.support.wait import eventually
 
 KEPT = {"ROUTES__OUT__QUEUES": "q", "ROUTES__OUT__RECEIPTS": "true"}
-
-
-@pytest.fixture
-def look(tables: Database) -> Iterator[psycopg.Connection[Any]]:
-    with tables.connect() as connection:
-        yield connection
 
 
 def named(message: Message) -> Outcome:

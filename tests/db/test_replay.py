@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -22,6 +21,7 @@ from riverbridge.store.jobs import JobTable
 from tests.support.bridge import ScriptedSink, job_id, running_bridge
 from tests.support.database import Database
 from tests.support.jobs import add, claim, fill, row
+from tests.support.running import at_once
 from tests.support.wait import eventually
 
 DONE = {"state": "'completed'", "finalized_at": "now() - interval '1 hour'", "attempt": "1"}
@@ -48,12 +48,6 @@ class Still:
         self.now += timeout
         self.slept.append(timeout)
         return False
-
-
-@pytest.fixture
-def look(tables: Database) -> Iterator[psycopg.Connection[Any]]:
-    with tables.connect() as connection:
-        yield connection
 
 
 @pytest.fixture
@@ -425,11 +419,7 @@ def test_two_that_begin_together_do_it_once(
             except ReplayError:
                 ends.append("refused")
 
-    threads = [threading.Thread(target=run) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    at_once(*[run] * 2)
     assert sorted(ends) == ["finished", "refused"]
     assert replayer.get(id).done == 4 * BATCH
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pytest
 import sqlalchemy
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -29,12 +27,6 @@ class ReportArgs:
 
 
 ONCE = riverqueue.InsertOpts(unique_opts=riverqueue.UniqueOpts(by_period=900, by_queue=True))
-
-
-@pytest.fixture
-def witness(tables: Database) -> Iterator[Witness]:
-    with tables.connect() as connection:
-        yield Witness(connection)
 
 
 def test_with_an_engine(tables: Database, witness: Witness) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import psycopg
 import pytest
@@ -20,6 +19,7 @@ from riverbridge.store.jobs import EVERYTHING, JobTable
 from riverbridge.store.slots import SlotTable
 from tests.support.bridge import ScriptedSink
 from tests.support.database import Database
+from tests.support.running import running
 from tests.support.wait import eventually
 
 Rows = psycopg.Connection[tuple[object, ...]]
@@ -98,22 +98,10 @@ def process(tables: Database, receiver: Receiver) -> Iterator[Callable[[str], Pr
 
         def make(name: str) -> Process:
             made = Process(stack.enter_context(tables.connect()), receiver, name)
-            stack.enter_context(asking(made.slots))
+            stack.enter_context(running(made.slots))
             return made
 
         yield make
-
-
-@contextmanager
-def asking(slots: Slots) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=slots.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def insert(connection: Rows, count: int) -> None:

@@ -64,18 +64,8 @@ class Field(ABC):
 
     @contextmanager
     def process(self, **told: object) -> Iterator[subprocess.Popen[bytes]]:
-        command = [sys.executable, "-m", "tests.ingest.killed", json.dumps(self._told | told)]
-        child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
-        try:
+        with child_of("killed", self._told | told) as child:
             yield child
-        finally:
-            child.send_signal(signal.SIGCONT)
-            child.terminate()
-            try:
-                child.wait(20)
-            finally:
-                child.kill()
-                child.wait(5)
 
     def kill_at_every_point(self, points: Sequence[str], feed: int, latest: int = 4) -> None:
         """latest: at which time of reaching its point a process dies at the latest."""
@@ -108,3 +98,20 @@ class Field(ABC):
     def finish(self) -> None:
         with self.process():
             eventually(self.done, within=120, every=0.1)
+
+
+@contextmanager
+def child_of(module: str, told: dict[str, object]) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m tests.ingest.<module>`, ended with the block. told: what it has to know."""
+    command = [sys.executable, "-m", f"tests.ingest.{module}", json.dumps(told)]
+    child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        yield child
+    finally:
+        child.send_signal(signal.SIGCONT)
+        child.terminate()
+        try:
+            child.wait(20)
+        finally:
+            child.kill()
+            child.wait(5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ from riverbridge.bridge.mapping import Mapper, Plan
 from riverbridge.sources.kafka import Gap, KafkaSource, Start
 from riverbridge.store.database import connector
 from tests.support.database import Database, new_name
+from tests.support.running import running
 
 PARTITIONS = 3
 
@@ -53,15 +53,8 @@ class Ground:
             intake,
             connect=connector(dsn or self.database.dsn),
         )
-        stop = threading.Event()
-        thread = threading.Thread(target=receiver.run, args=(stop,))
-        thread.start()
-        try:
+        with running(receiver):
             yield receiver
-        finally:
-            stop.set()
-            thread.join(20)
-            assert not thread.is_alive()
 
 
 def bodies(count: int, first: int = 0) -> list[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from riverbridge.sources.postgres_server import Wanted
 from riverbridge.store.database import connector
 from tests.ingest.rows import args_of, positions
 from tests.support.database import Database, new_name
+from tests.support.running import running
 from tests.support.wait import eventually
 
 SOURCE = "events"
@@ -57,15 +57,8 @@ class Shop:
     def receiving(self, intake: Intake | None = None, **options: Any) -> Iterator[Receiver]:
         """options: how the source is opened."""
         receiver = self.receiver(intake, **options)
-        stop = threading.Event()
-        thread = threading.Thread(target=receiver.run, args=(stop,))
-        thread.start()
-        try:
+        with running(receiver):
             yield receiver
-        finally:
-            stop.set()
-            thread.join(20)
-            assert not thread.is_alive()
 
     def begin(self) -> None:
         """Have the publication and the slot made, from where changes count."""
@@ -74,9 +67,6 @@ class Shop:
 
     def args(self) -> list[Any]:
         return args_of(self.jobs)
-
-    def ops(self) -> list[str]:
-        return [args["op"] for args in self.args()]
 
     def held(self) -> int:
         """The bytes of WAL that the server keeps for the slot."""

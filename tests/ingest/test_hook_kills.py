@@ -4,21 +4,18 @@ every step: each is exactly one job."""
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import random
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
 
 import pytest
 
 from riverbridge.embedded.process import free_port
 from riverbridge.testing.crash import POINTS
+from tests.ingest.field import child_of
 from tests.ingest.hooked import HOST
 from tests.ingest.rows import numbers
 from tests.support.database import Database
@@ -26,7 +23,6 @@ from tests.support.signed import number, standard
 from tests.support.wait import eventually
 
 EVENTS = int(os.environ.get("RIVERBRIDGE_TEST_INGEST_EVENTS", "20000"))
-ROOT = Path(__file__).parents[2]
 THREADS = 16
 
 
@@ -89,20 +85,10 @@ class Sender:
         return response.status == 200
 
 
-@contextmanager
-def process(port: int, database: Database, **told: object) -> Iterator[subprocess.Popen[bytes]]:
-    given = {"port": port, "dsn": database.dsn} | told
-    command = [sys.executable, "-m", "tests.ingest.killed_hooks", json.dumps(given)]
-    child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    try:
-        yield child
-    finally:
-        child.terminate()
-        try:
-            child.wait(20)
-        finally:
-            child.kill()
-            child.wait(5)
+def process(
+    port: int, database: Database, **told: object
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return child_of("killed_hooks", {"port": port, "dsn": database.dsn} | told)
 
 
 def prove(database: Database, events: int, points: list[str]) -> None:

@@ -5,12 +5,10 @@ The tables are on a server of their own, so that the WAL that it keeps is theirs
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ import pytest
 
 from riverbridge.embedded.postgres import Postgres
 from riverbridge.testing.crash import POINTS
+from tests.ingest.field import child_of
 from tests.ingest.rows import positions
 from tests.ingest.slots import Shop
 from tests.support.database import Database
@@ -33,7 +32,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 CHANGES = int(os.environ.get("RIVERBRIDGE_TEST_CDC_CHANGES", "100000"))
 LARGE = 2 * CHANGES
 """Rows of the largest transaction."""
-ROOT = Path(__file__).parents[2]
 BUDGET = 64 << 20
 """Bytes of WAL that may be kept, beside those of the largest transaction."""
 
@@ -112,18 +110,11 @@ class Readers:
 
     @contextmanager
     def process(self, **told: Any) -> Iterator[subprocess.Popen[bytes]]:
-        command = [sys.executable, "-m", "tests.ingest.killed", json.dumps(self._told | told)]
-        child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
-        try:
-            yield child
-        finally:
-            self.remember_memory(child.pid)
-            child.terminate()
+        with child_of("killed", self._told | told) as child:
             try:
-                child.wait(20)
+                yield child
             finally:
-                child.kill()
-                child.wait(5)
+                self.remember_memory(child.pid)
 
     def remember_memory(self, pid: int) -> None:
         """The most memory that this process ever had, in KiB."""

@@ -32,6 +32,7 @@ from tests.ingest.rows import args_of, numbers, quarantined
 from tests.support.bridge import running_bridge
 from tests.support.database import Database
 from tests.support.given import GivenSqs
+from tests.support.running import running
 from tests.support.wait import eventually
 from tests.unit.settings_cases import read
 
@@ -152,15 +153,8 @@ def receiving(
 ) -> Iterator[Receiver]:
     intake = Intake(Mapper("events", plan or Plan(kind="event")), remember=timedelta(days=1))
     receiver = Receiver("events", source, intake, connect=connector(database.dsn))
-    stop = threading.Event()
-    thread = threading.Thread(target=receiver.run, args=(stop,))
-    thread.start()
-    try:
+    with running(receiver):
         yield receiver
-    finally:
-        stop.set()
-        thread.join(20)
-        assert not thread.is_alive()
 
 
 def test_two_processes_with_several_receivers_keep_the_order_of_each_group(

@@ -18,6 +18,14 @@ from tests.support.database import Database
 from tests.support.parts import part
 
 SOURCE = Path(__file__).parent / "bridge"
+COPY = """
+INSERT INTO rivers.river_job
+SELECT id, state::text::rivers.river_job_state, attempt, max_attempts, attempted_at, created_at,
+    finalized_at, scheduled_at, priority, args, attempted_by, errors, kind, metadata, queue, tags,
+    unique_key, unique_states
+FROM ours.river_job
+"""
+"""The jobs in schema `ours` once more in `rivers`, whose states are another type."""
 
 
 class River:

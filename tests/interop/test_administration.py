@@ -29,8 +29,8 @@ from riverbridge import (
 )
 from riverbridge.model.job_filter import FINALIZED
 from riverbridge.store.migrate import Migrator
-from tests.interop.conftest import River
-from tests.interop.test_twin_rows import COLUMNS, COPY, within
+from tests.interop.conftest import COPY, River
+from tests.interop.test_twin_rows import COLUMNS, within
 from tests.support.database import Database
 
 pytestmark = pytest.mark.go

@@ -23,18 +23,8 @@ from riverbridge.engine.waking import Waker
 from riverbridge.model.retry import RiverRetry
 from riverbridge.store.database import connector
 from riverbridge.store.jobs import JobTable
-from tests.interop.conftest import River
-from tests.interop.test_twin_rows import (
-    COLUMNS,
-    COPY,
-    INSERT,
-    OURS,
-    RIVERS,
-    ROWS,
-    Script,
-    Twin,
-    within,
-)
+from tests.interop.conftest import COPY, River
+from tests.interop.test_twin_rows import COLUMNS, INSERT, OURS, RIVERS, ROWS, Script, Twin, within
 from tests.support.database import Database
 from tests.support.wait import eventually
 

@@ -11,8 +11,7 @@ import pytest
 
 from riverbridge.bridge.replay import Replayer
 from riverbridge.model.replay import ReplayFilter, ReplayRoute, plan_replay
-from tests.interop.conftest import River
-from tests.interop.test_twin_rows import COPY
+from tests.interop.conftest import COPY, River
 from tests.support.database import Database
 
 pytestmark = pytest.mark.go

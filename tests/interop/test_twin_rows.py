@@ -39,7 +39,7 @@ from riverbridge.model.retry import RiverRetry
 from riverbridge.store.database import connector
 from riverbridge.store.jobs import JobTable
 from riverbridge.store.migrate import Migrator
-from tests.interop.conftest import River
+from tests.interop.conftest import COPY, River
 from tests.support.database import Database
 from tests.support.wait import eventually
 
@@ -64,13 +64,6 @@ COLUMNS = (
     " priority, args::text, attempted_by, to_json(errors) AS errors, kind,"
     " metadata::text, queue, tags, unique_key, unique_states::text"
 )
-COPY = """
-INSERT INTO rivers.river_job
-SELECT id, state::text::rivers.river_job_state, attempt, max_attempts, attempted_at, created_at,
-    finalized_at, scheduled_at, priority, args, attempted_by, errors, kind, metadata, queue, tags,
-    unique_key, unique_states
-FROM ours.river_job
-"""
 INSERT = """
 INSERT INTO ours.river_job (kind, queue, args, attempt, max_attempts, attempted_by, attempted_at,
     errors, metadata, priority, tags, unique_key, unique_states, scheduled_at, created_at)

@@ -33,10 +33,9 @@ from riverbridge import (
     Workers,
 )
 from riverbridge.worker.events import Subscription
-from tests.interop.conftest import River
+from tests.interop.conftest import COPY, River
 from tests.interop.test_twin_rows import (
     COLUMNS,
-    COPY,
     FAILURE,
     INSERT,
     MARK,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -21,6 +20,7 @@ from riverbridge.console.redaction import Redaction, Rule
 from riverbridge.embedded.process import LOOPBACK, port_answers
 from riverbridge.store.database import connector
 from tests.support.database import Database
+from tests.support.running import running
 from tests.support.wait import eventually
 
 
@@ -73,17 +73,9 @@ def ground(database: Database, *, redact: tuple[str, ...] = (), **options: Any) 
 def served(app: Any) -> Iterator[Site]:
     """The application at a port of its own."""
     server = Server(app, host=LOOPBACK, port=0)
-    stop = threading.Event()
-    thread = threading.Thread(target=server.run, args=(stop,))
-    thread.start()
-    try:
+    with closing(server), running(server):
         eventually(lambda: port_answers(server.port))
         yield Site(f"http://{LOOPBACK}:{server.port}")
-    finally:
-        stop.set()
-        thread.join(10)
-        server.close()
-        assert not thread.is_alive()
 
 
 @contextmanager

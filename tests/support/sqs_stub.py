@@ -119,12 +119,8 @@ class SqsStub:
         """Answer correctly, `seconds` late."""
         self._fault("delay", times, seconds=seconds)
 
-    def set_latency(self, seconds: float) -> None:
-        """Let every call from now on take at least this long."""
-        self._control(latency=seconds)
-
     def clear(self) -> None:
-        """Forget faults, latency, counts and messages."""
+        """Forget faults, counts and messages."""
         self._control(clear=True)
 
     @property

@@ -36,7 +36,6 @@ class State:
         self.faults: list[dict[str, Any]] = []
         self.received: deque[dict[str, Any]] = deque(maxlen=10_000)
         self.count = self.calls = 0
-        self.latency = 0.0
 
     def take_fault(self, action: str) -> dict[str, Any] | None:
         with self.lock:
@@ -135,8 +134,6 @@ def control(state: State, body: bytes) -> Any:
     with state.lock:
         if "fault" in command:
             state.faults.append(command["fault"])
-        if "latency" in command:
-            state.latency = command["latency"]
         if command.get("clear"):
             state.clear()
         shown = {"count": state.count, "calls": state.calls, "faults": len(state.faults)}
@@ -154,7 +151,7 @@ def answer(state: State, path: str, target: str, body: bytes) -> tuple[int, byte
         return 200, _encode(control(state, body)), ""
     action = target.rpartition(".")[2]
     fault = state.take_fault(action) or {}
-    time.sleep(state.latency + fault.get("seconds", 0.0)) if state.latency or fault else None
+    time.sleep(fault.get("seconds", 0.0))
     if fault.get("kind") == "refuse":
         raise Reset
     if fault.get("kind") == "status":

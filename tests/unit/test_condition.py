@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import threading
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from riverbridge.bridge.condition import Condition
 from riverbridge.errors import ConditionError, ConfigurationError
 from tests.support.jobs import job
+from tests.support.running import at_once
 
 JOB = job(
     id=7,
@@ -114,11 +115,7 @@ def test_threads_share_a_condition() -> None:
             if condition.holds(job(args=f'{{"n": {n}}}')) != (n % 2 == 0):
                 wrong.append(n)
 
-    threads = [threading.Thread(target=ask, args=(start,)) for start in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*(partial(ask, start) for start in range(4)))
     assert wrong == []
 
 

@@ -12,6 +12,7 @@ from riverbridge.errors import ConfigurationError
 from riverbridge.model.args import RawArgs
 from riverbridge.model.schedule import PeriodicInterval
 from riverbridge.upkeep.periodic import PeriodicJob, PeriodicJobs
+from tests.support.running import at_once
 
 HOURLY = PeriodicInterval(timedelta(hours=1))
 
@@ -100,11 +101,7 @@ def test_threads_share_a_bundle() -> None:
             if handle % 2:
                 jobs.remove(handle)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
+    at_once(*[work] * 4)
     assert sorted(handles) == list(range(800))
     assert set(jobs.all()) == set(range(0, 800, 2))
     assert len(told) == 800

@@ -16,6 +16,7 @@ from riverbridge.model.schedule import CronSchedule, Missed, NeverSchedule, Peri
 from riverbridge.store.migrate import Migrator
 from riverbridge.upkeep.periodic import PeriodicJob
 from tests.support.database import Database
+from tests.support.running import at_once
 from tests.upkeep.periodical import (
     SECOND,
     START,
@@ -95,11 +96,7 @@ class Succession:
             except BaseException as error:
                 failures.append(error)
 
-        threads = [threading.Thread(target=work) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
+        at_once(*[work] * 2)
         assert failures == []
 
 

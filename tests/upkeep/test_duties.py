@@ -16,7 +16,7 @@ from riverbridge.upkeep.duty import BATCH, REDUCED_BATCH, BatchSize, Duty
 from riverbridge.upkeep.queue_cleaner import QueueCleaner
 from riverbridge.upkeep.scheduler import Scheduler
 from tests.support.database import Database
-from tests.upkeep.running import Clock
+from tests.upkeep.clock import Clock
 
 INSERT = """
 INSERT INTO river_job (state, kind, args, queue, scheduled_at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from riverbridge.store import history
 from riverbridge.upkeep.historian import Historian
 from tests.support.database import Database
 from tests.support.jobs import add
+from tests.support.running import at_once
 
 ENDED = "(SELECT until + interval '10 s' FROM riverbridge_history_mark)"
 """Ten seconds into the minute that is to be written."""
@@ -119,11 +119,7 @@ def test_counts_each_job_once(conn: psycopg.Connection[Any], database: Database)
             for _ in range(20):
                 turn(own)
 
-    threads = [threading.Thread(target=keep_writing) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*[keep_writing] * 4)
     write(conn)
     assert lines(conn, "all", "inserted", "completed") == {"": (20, 20)}
 

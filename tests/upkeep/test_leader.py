@@ -17,8 +17,9 @@ from riverbridge.upkeep.duty import Duty
 from riverbridge.upkeep.leader import Leader
 from riverbridge.upkeep.scheduler import Scheduler
 from tests.support.database import Database, GivenPostgres
+from tests.support.running import running
 from tests.support.wait import eventually
-from tests.upkeep.running import Clock, running
+from tests.upkeep.clock import Clock
 
 JOB = """
 INSERT INTO river_job (state, kind, args, scheduled_at, finalized_at)

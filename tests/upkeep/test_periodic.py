@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,9 +20,10 @@ from riverbridge.upkeep.enqueuer import PeriodicEnqueuer
 from riverbridge.upkeep.leader import Leader
 from riverbridge.upkeep.periodic import PeriodicJob, PeriodicJobs
 from tests.support.database import Database
+from tests.support.running import at_once, running
 from tests.support.wait import eventually
+from tests.upkeep.clock import Clock
 from tests.upkeep.periodical import SECOND, START, Wall, errors, insert, job, leader, made
-from tests.upkeep.running import Clock, running
 
 EVERY_10_S = PeriodicInterval(timedelta(seconds=10))
 GUARD = """
@@ -320,9 +320,5 @@ def test_jobs_are_added_and_removed_while_a_leader_works(
             for _ in range(30):
                 jobs.add(job(EVERY_10_S, run_on_start=True))
 
-        threads = [threading.Thread(target=work) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(*[work] * 3)
         eventually(lambda: len(made(conn)) == 90)

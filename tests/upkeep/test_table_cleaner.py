@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import psycopg
-import pytest
 
 from riverbridge.upkeep.table_cleaner import TableCleaner
 from tests.support.bridge import ScriptedSink, running_bridge
@@ -15,12 +13,6 @@ from tests.support.database import Database
 from tests.support.wait import eventually
 
 KEEP = timedelta(days=90)
-
-
-@pytest.fixture
-def look(tables: Database) -> Iterator[psycopg.Connection[Any]]:
-    with tables.connect() as connection:
-        yield connection
 
 
 def audited(look: psycopg.Connection[Any], days: str, count: int = 1) -> None:

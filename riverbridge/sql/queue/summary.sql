@@ -1,15 +1,8 @@
 -- Every queue that has a row or jobs to be done, with its jobs by state, counted up to a limit, and for
 -- how long the first of them that are due has waited: read by the index for fetching, priority by
 -- priority.
-WITH RECURSIVE found (queue) AS (
-    (SELECT queue FROM /* schema */river_job
-     WHERE state = 'available' ORDER BY queue LIMIT 1)
-    UNION ALL
-    SELECT (SELECT queue FROM /* schema */river_job
-            WHERE state = 'available' AND queue > found.queue ORDER BY queue LIMIT 1)
-    FROM found
-    WHERE found.queue IS NOT NULL
-),
+WITH RECURSIVE
+/* include queue/available */,
 names AS (
     SELECT queue FROM found WHERE queue IS NOT NULL
     UNION

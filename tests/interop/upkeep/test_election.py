@@ -15,8 +15,8 @@ from riverbridge.store import leader
 from riverbridge.upkeep.leader import Leader
 from tests.interop.upkeep.conftest import Oracle
 from tests.support.database import Database
+from tests.support.running import running
 from tests.support.wait import eventually
-from tests.upkeep.running import running
 
 pytestmark = pytest.mark.go
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -27,10 +26,11 @@ from riverbridge.upkeep.enqueuer import PeriodicEnqueuer
 from riverbridge.upkeep.periodic import PeriodicJob, PeriodicJobs
 from riverbridge.upkeep.queue_cleaner import QueueCleaner
 from riverbridge.upkeep.rescuer import Rescuer
+from tests.interop.conftest import COPY
 from tests.interop.upkeep.conftest import Oracle
-from tests.interop.upkeep.test_twins import COPY
 from tests.support.database import Database
 from tests.support.jobs import feed
+from tests.support.running import running
 from tests.support.wait import eventually
 from tests.upkeep.periodical import insert
 
@@ -95,15 +95,8 @@ def kept(dsn: str, queue: str) -> Iterator[None]:
         queues=QueueTable("ours"), feeds=[feed(queue=queue, retry=Hour())], wakers=[],
         aside=Aside(),
     )  # fmt: skip
-    stop = threading.Event()
-    thread = threading.Thread(target=keeper.run, args=(stop,))
-    thread.start()
-    try:
+    with running(keeper):
         yield
-    finally:
-        stop.set()
-        thread.join(20)
-    assert not thread.is_alive()
 
 
 class maintained:

@@ -12,6 +12,7 @@ import pytest
 
 from riverbridge.model.job import JobState
 from riverbridge.store import upkeep
+from tests.interop.conftest import COPY
 from tests.interop.upkeep.conftest import Oracle, OracleError
 from tests.support.database import Database
 
@@ -28,13 +29,6 @@ COLUMNS = (
     " scheduled_at, priority, args, attempted_by, errors, kind, metadata, queue, tags,"
     " unique_key, unique_states::text"
 )
-COPY = """
-INSERT INTO rivers.river_job
-SELECT id, state::text::rivers.river_job_state, attempt, max_attempts, attempted_at, created_at,
-    finalized_at, scheduled_at, priority, args, attempted_by, errors, kind, metadata, queue, tags,
-    unique_key, unique_states
-FROM ours.river_job
-"""
 INSERT = """
 INSERT INTO ours.river_job (state, kind, args, queue, priority, scheduled_at, finalized_at,
     metadata, unique_key, unique_states, attempt)
