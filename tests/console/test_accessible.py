@@ -122,6 +122,7 @@ OVER = {
     "the keys": "document.dispatchEvent(new KeyboardEvent('keydown', {key: '?'}))",
     "a confirmation": "document.querySelector('td.pick input').click();"
     "document.querySelector('[data-act=delete]').click()",
+    "the search": "document.querySelector('.search .help').open = true",
     "the menus": "for (const one of document.querySelectorAll('details.menu')) one.open = true",
 }
 
@@ -140,7 +141,14 @@ def test_nothing_is_wrong_over_the_page(window: Browser, home: House, axe: str, 
             window.run(script)
             found += [f"{name}: {each}" for each in violations(window, axe)]
             found += [f"{name}: is too wide: {each}" for each in overhang(window)]
+            assert window.run(CUT_OFF) == [], name
     assert found == []
+
+
+CUT_OFF = """
+return [...document.querySelectorAll("dialog[open], details.menu[open] > *")]
+  .filter((one) => one.getBoundingClientRect().left < 0).map((one) => one.outerHTML.slice(0, 120));
+"""
 
 
 @pytest.mark.slow
