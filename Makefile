@@ -21,7 +21,7 @@ DEPLOY := $(VENV)/.deploy-ready
 PEERS := pgqueuer procrastinate oban
 
 comma := ,
-SERVERS := postgres or kafka or real_kafka or debezium or sqs or go or deploy
+SERVERS := postgres or kafka or real_kafka or registry or debezium or sqs or go or deploy
 # Postgres 18 comes from the package index; 15 joins where the system has it.
 RIVERBRIDGE_TEST_PG_MAJORS ?= 18$(if $(wildcard /usr/lib/postgresql/15/bin/postgres),$(comma)15)
 export RIVERBRIDGE_TEST_PG_MAJORS

@@ -10,6 +10,7 @@ own_postgres      a server for this test alone: stop, kill and pause it
 kafka, own_kafka  a Kafka-protocol broker (Tansu), for the session or for this test alone
 kafka_mock        librdkafka's mock cluster, for this test alone: it fails on command
 real_kafka        Apache Kafka 4, for the session
+real_registry     Apicurio, a schema registry, for the session
 sqs, own_sqs      an SQS server (ministack), for the session or for this test alone
 sqs_stub          canned SQS replies: fast, and faulty on command
 proxy             makes proxies that cut connections: proxy(port)
@@ -47,6 +48,7 @@ from tests.support.memory import keep_files_in_memory
 from tests.support.mock_kafka import MockKafka
 from tests.support.parts import majors_for, part
 from tests.support.real_kafka import RealKafka
+from tests.support.real_registry import RealRegistry
 from tests.support.sqs_stub import SqsStub
 
 _MARKERS = {
@@ -56,6 +58,7 @@ _MARKERS = {
     "own_kafka": "kafka",
     "kafka_mock": "kafka",
     "real_kafka": "real_kafka",
+    "real_registry": "registry",
     "debezium": "debezium",
     "sqs": "sqs",
     "own_sqs": "sqs",
@@ -245,6 +248,14 @@ def real_kafka() -> Iterator[RealKafka]:
         broker = RealKafka()
     with broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def real_registry() -> Iterator[RealRegistry]:
+    with part("registry"):
+        server = RealRegistry()
+    with server:
+        yield server
 
 
 @pytest.fixture

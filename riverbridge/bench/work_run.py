@@ -19,7 +19,7 @@ from pathlib import Path
 from riverbridge import PoolOptions, QueueConfig, RunningJob, WorkerPool, Workers
 from riverbridge.bench.ground import QUEUE
 from riverbridge.bench.order import OrderPlaced
-from riverbridge.service.process import tune_worker, wait_for
+from riverbridge.service.process import tune, wait_for
 
 AT_ONCE = 2000
 """Jobs at once; River Go has as many where it has the most."""
@@ -45,7 +45,7 @@ def main(mode: str, dsn: str, file: Path) -> None:
     queues = {QUEUE: QueueConfig(max_workers=SLOW_AT_ONCE if slow else AT_ONCE)}
     options = PoolOptions(hold=0.0) if mode == "leased" else PoolOptions()
     with WorkerPool(dsn, workers, queues, options):
-        tune_worker()  # as `riverbridge work` does
+        tune()  # as `riverbridge work` does
         wait_for(stop)
     if mode == "latency":
         file.write_text("".join(f"{id_} {at!r}\n" for id_, at in began))

@@ -61,7 +61,10 @@ FULL = 60.0
 
 SHARE = 200
 """A sweep over all that waits is followed by so many times its own length without one. Those in
-between look only at what was due lately, which costs next to nothing."""
+between look only at what was due lately, which usually costs next to nothing."""
+
+LATELY_SHARE = 20
+"""The same for those in between: behind a key that is held back much may have become due lately."""
 
 LATELY = 15.0
 """Seconds: River's leader makes due jobs available within five, if there is one."""
@@ -115,7 +118,7 @@ class Ordered:
         self._since_lately = 0
         """The same for the sweeps over what was due lately."""
         self._polled = self._asked = self._swept = self._swept_all = -float("inf")
-        self._sweep_rests_until = -float("inf")
+        self._sweep_rests_until = self._next_sweep = -float("inf")
         self._poll_rest = 0.0
         self._soon = False
         """Whether a job that is kept will be due in a moment."""
@@ -236,6 +239,7 @@ class Ordered:
                     self._lines.keep(job.id, key)
         self._unread = self._table.sweep(connection, cursor=self._cursor, since=0)
         self._swept = self._swept_all = self._clock()
+        self._next_sweep = self._swept + SWEEP
 
     def _poll(self, connection: Connection) -> None:
         """Look at the rows of kept jobs, and only at theirs: who waits for them is not read."""
@@ -312,7 +316,7 @@ class Ordered:
     def _sweep(self, connection: Connection) -> None:
         """Find what became available behind the cursor."""
         began = self._clock()
-        if self._unsure is None and began < self._swept + SWEEP:
+        if self._unsure is None and began < self._next_sweep:
             return
         _, since = self._table.horizon(connection)
         lately, sought = None, self._since
@@ -321,6 +325,8 @@ class Ordered:
         elif self._unsure is None and began < self._sweep_rests_until:
             lately, sought = LATELY + began - self._swept, self._since_lately
         found = self._table.sweep(connection, cursor=self._cursor, since=sought, lately=lately)
+        took = self._clock() - began
+        self._next_sweep = began + max(SWEEP, took + LATELY_SHARE * took)
         if self._unread:
             # What is not read yet is read in its turn, or an older one of its key is overtaken.
             later = found[bisect_right(found, self._read_to) :]

@@ -13,22 +13,19 @@ bridge and a sixth of a busy worker's jobs per second."""
 
 SWITCH_INTERVAL = 0.001
 """Seconds a thread may keep the interpreter while others want it. A lane needs it for a moment
-after each of its statements; behind job functions that keep the event loop busy it would wait for
-Python's default, 5 ms, each time."""
+after each of its statements; behind sinks that render, or job functions that keep the event loop
+busy, it would wait for Python's default, 5 ms, each time."""
 
 LOOK_UP = 0.5
 """Seconds after which a signal is heeded at the latest."""
 
 
-def spare_collector() -> None:
-    """What exists by now stays, and new objects are rarely searched for cycles."""
+def tune() -> None:
+    """For a process that delivers or works jobs: what exists by now stays, new objects are rarely
+    searched for cycles, and lanes wait less for other threads. Where jobs are short, a worker does
+    a quarter more of them per second."""
     gc.freeze()
     gc.set_threshold(TRACKED)
-
-
-def tune_worker() -> None:
-    """For a process that works jobs: a quarter more of them per second, where they are short."""
-    spare_collector()
     sys.setswitchinterval(SWITCH_INTERVAL)
 
 

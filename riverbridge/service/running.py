@@ -28,7 +28,7 @@ from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError
 from riverbridge.service.knowing import make_known, sinks_now, sources_now
 from riverbridge.service.plan import Plan
-from riverbridge.service.process import spare_collector
+from riverbridge.service.process import tune
 from riverbridge.service.receiving import make_doors, make_receivers
 from riverbridge.service.samples import check_samples
 from riverbridge.service.serving import Front
@@ -341,7 +341,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         bridge = Bridge(settings, stop)
     except Stopped:
         return
-    spare_collector()
+    tune()
     bridge.start()
     try:
         while not stop.wait(1.0):

@@ -14,7 +14,7 @@ from riverbridge.console.probes import Server, application
 from riverbridge.engine.identity import VERSION
 from riverbridge.engine.supervisor import Supervisor
 from riverbridge.errors import ConfigurationError, WorkerError
-from riverbridge.service.process import tune_worker, wait_for
+from riverbridge.service.process import tune, wait_for
 from riverbridge.service.wiring import kept, serve_metrics
 from riverbridge.settings import Settings
 from riverbridge.worker.executor import QueueConfig
@@ -152,7 +152,7 @@ def work(
     process = WorkerProcess(settings, workers, queues)
     try:
         process.start(stop)
-        tune_worker()
+        tune()
         wait_for(stop)
     finally:
         ended = process.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from riverbridge.sinks.schemas import Schemas
 from tests.support.bridge import ScriptedSink
 from tests.support.database import new_name
 from tests.support.given import GivenKafka
+from tests.support.real_registry import RealRegistry
 from tests.support.records import header, read_until
 from tests.support.registry import Registry
 from tests.unit.settings_cases import CANARY, refused
@@ -70,6 +72,17 @@ def registry() -> Iterator[Registry]:
         yield made
 
 
+Either = Registry | RealRegistry
+
+
+@pytest.fixture(params=["stub", pytest.param("apicurio", marks=pytest.mark.registry)])
+def either(request: pytest.FixtureRequest) -> Either:
+    """What answers and refuses on command, and a registry as others made it."""
+    name = "registry" if request.param == "stub" else "real_registry"
+    found: Either = request.getfixturevalue(name)
+    return found
+
+
 @pytest.fixture
 def schemas(registry: Registry) -> Iterator[Callable[..., Schemas]]:
     opened: list[Schemas] = []
@@ -89,22 +102,23 @@ def packed(made: Schemas, *bodies: bytes, topic: str = "orders") -> list[Message
 
 @pytest.mark.parametrize("type", ["avro", "json", "protobuf"])
 def test_confluents_deserializer_reads_the_record(
-    kafka: Broker | GivenKafka, registry: Registry, type: str
+    kafka: Broker | GivenKafka, either: Either, type: str
 ) -> None:
     topic = new_name("schemas")
     kafka.create_topic(topic)
     serialized = base64.b64encode(proto_file().SerializeToString()).decode()
     text = {"avro": AVRO, "json": JSON, "protobuf": PROTO}[type]
-    registry.register("other", "AVRO", '"string"')
-    id_ = registry.register(
+    either.register(new_name("other"), "AVRO", '"string"')
+    id_ = either.register(
         f"{topic}-value", type.upper(), text, serialized if type == "protobuf" else ""
     )
-    registry.user = "bridge:hush"
+    if isinstance(either, Registry):
+        either.user = "bridge:hush"
     env = {
         S + "TYPE": "kafka",
         S + "BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         S + "TOPIC": topic,
-        S + "REGISTRY__URL": registry.url,
+        S + "REGISTRY__URL": either.url,
         S + "REGISTRY__TYPE": type,
         S + "REGISTRY__USERNAME": "bridge",
         S + "REGISTRY__PASSWORD": "hush",
@@ -125,7 +139,7 @@ def test_confluents_deserializer_reads_the_record(
     value = found[0].value() or b""
     assert found[1].value() is None
     assert value[:5] == b"\0" + id_.to_bytes(4, "big")
-    given = {"url": registry.url, "basic.auth.user.info": "bridge:hush", "max.retries": 0}
+    given = {"url": either.url, "basic.auth.user.info": "bridge:hush", "max.retries": 0}
     with SchemaRegistryClient(given) as client:
         check(type, client, found[0], body)
 
@@ -157,12 +171,14 @@ def check(type: str, client: SchemaRegistryClient, record: Record, body: bytes) 
     [b'{"id": 7, "more": 1}', b'{"note": "x"}', b'{"id": 9223372036854775808}', b"[]", b"{"],
 )
 def test_what_the_schema_does_not_want_is_refused_for_good(
-    registry: Registry, schemas: Callable[..., Schemas], body: bytes
+    either: Either, schemas: Callable[..., Schemas], body: bytes
 ) -> None:
-    registry.register("orders-value", "AVRO", AVRO)
-    before, refused_one, after = packed(schemas(), b'{"id": 1}', body, b'{"id": 2}')
+    topic = new_name("schemas")
+    either.register(f"{topic}-value", "AVRO", AVRO)
+    made = schemas(url=either.url)
+    before, refused_one, after = packed(made, b'{"id": 1}', body, b'{"id": 2}', topic=topic)
     assert isinstance(refused_one, Permanent)
-    assert refused_one.error.startswith("not as the schema of orders-value wants it: ")
+    assert refused_one.error.startswith(f"not as the schema of {topic}-value wants it: ")
     assert isinstance(before, Message)
     assert isinstance(after, Message)
 
@@ -193,24 +209,25 @@ def test_what_the_registry_refuses(
 
 
 def test_a_subject_that_is_not_there_stops_the_sink(
-    registry: Registry, schemas: Callable[..., Schemas]
+    either: Either, schemas: Callable[..., Schemas]
 ) -> None:
-    [outcome] = packed(schemas(), b'{"id": 1}')
+    [outcome] = packed(schemas(url=either.url), b'{"id": 1}', topic="nowhere")
     assert isinstance(outcome, Misconfigured)
-    assert "refused subject orders-value: 404 Subject 'orders-value' not found." in outcome.error
-    [other] = packed(schemas(subject="all"), b'{"id": 1}')
+    assert re.search("refused subject nowhere-value: 404 .*nowhere-value.* found", outcome.error)
+    [other] = packed(schemas(url=either.url, subject="all"), b'{"id": 1}')
     assert isinstance(other, Misconfigured)
     assert "refused subject all: " in other.error
 
 
 def test_a_registry_that_gives_protobuf_as_text_is_misconfigured(
-    registry: Registry, schemas: Callable[..., Schemas]
+    either: Either, schemas: Callable[..., Schemas]
 ) -> None:
     """It does not know `format=serialized`, as some that have Confluent's API do not."""
-    registry.register("orders-value", "PROTOBUF", PROTO)
-    [outcome] = packed(schemas("protobuf"), b'{"id": 1}')
+    topic = new_name("schemas")
+    either.register(f"{topic}-value", "PROTOBUF", PROTO)
+    [outcome] = packed(schemas("protobuf", url=either.url), b'{"id": 1}', topic=topic)
     assert isinstance(outcome, Misconfigured)
-    assert "gives orders-value as text" in outcome.error
+    assert f"gives {topic}-value as text" in outcome.error
 
 
 def test_a_registry_that_is_down_spends_no_attempt(
@@ -229,17 +246,37 @@ def test_a_registry_that_is_down_spends_no_attempt(
     assert time.monotonic() - began < 2
 
 
-def test_a_schema_of_ones_own_must_be_registered_or_is(
-    registry: Registry, schemas: Callable[..., Schemas]
+def test_a_registry_that_hangs_spends_no_attempt(
+    real_registry: RealRegistry, schemas: Callable[..., Schemas]
 ) -> None:
-    registry.register("orders-value", "AVRO", '"string"')
-    [unknown] = packed(schemas(schema=AVRO), b'{"id": 1}')
+    topic = new_name("schemas")
+    real_registry.register(f"{topic}-value", "AVRO", AVRO)
+    made = schemas(url=real_registry.url, timeout=0.5)
+    real_registry.pause()
+    try:
+        [hung] = packed(made, b'{"id": 1}', topic=topic)
+    finally:
+        real_registry.resume()
+    assert isinstance(hung, Unreachable)
+    assert "the schema registry does not answer" in hung.error
+    [message] = packed(schemas(url=real_registry.url), b'{"id": 1}', topic=topic)
+    assert isinstance(message, Message)
+
+
+def test_a_schema_of_ones_own_must_be_registered_or_is(
+    either: Either, schemas: Callable[..., Schemas]
+) -> None:
+    topic = new_name("schemas")
+    either.register(f"{topic}-value", "AVRO", '"string"')
+    given = {"url": either.url, "schema": AVRO}
+    [unknown] = packed(schemas(**given), b'{"id": 1}', topic=topic)
     assert isinstance(unknown, Misconfigured)
-    assert "Schema not found" in unknown.error
-    [made] = packed(schemas(schema=AVRO, auto_register=True), b'{"id": 1}')
+    assert f"refused subject {topic}-value: 404 " in unknown.error
+    [made] = packed(schemas(**given, auto_register=True), b'{"id": 1}', topic=topic)
     assert isinstance(made, Message)
-    assert registry.subjects["orders-value"] == [1, 2]
-    [known] = packed(schemas(schema=AVRO), b'{"id": 1}')
+    with SchemaRegistryClient({"url": either.url}) as client:
+        assert client.get_latest_version(f"{topic}-value").version == 2
+    [known] = packed(schemas(**given), b'{"id": 1}', topic=topic)
     assert known == made
 
 

@@ -287,6 +287,30 @@ def test_between_sweeps_over_all_that_waits_what_was_due_lately_is_found(
     assert owner.round() == [long_ago]
 
 
+def test_a_look_that_takes_long_is_not_repeated_at_each_claim(
+    owners: Callable[..., Owner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as where 100,000 jobs became due lately, behind one of their key that fails."""
+    clock, looks = [0.0], []
+    owner = owners(clock=lambda: clock[0])
+    sweep = OrderTable.sweep
+
+    def slow(table: OrderTable, *given: Any, **named: Any) -> list[int]:
+        looks.append(clock[0])
+        clock[0] += 0.1
+        return sweep(table, *given, **named)
+
+    while not clock[0] or owner.order._unsure is not None:
+        clock[0] += 0.5
+        assert owner.round() == []
+    monkeypatch.setattr(OrderTable, "sweep", slow)
+    began = clock[0]
+    while clock[0] < began + 20:
+        clock[0] += 0.25
+        assert owner.round() == []
+    assert 5 <= len(looks) <= 10
+
+
 def test_a_row_that_another_session_holds_is_not_overtaken(
     database: Database, connection: Rows, owners: Callable[..., Owner]
 ) -> None:

@@ -16,6 +16,7 @@ from riverbridge.errors import RiverbridgeError
 from tests.support.debezium import debezium_version
 from tests.support.parts import postgres_majors, required
 from tests.support.real_kafka import kafka_version
+from tests.support.real_registry import registry_version
 
 
 def lines() -> list[str]:
@@ -24,6 +25,7 @@ def lines() -> list[str]:
         f"postgres: {_say(_postgres)}",
         f"kafka: {_say(_kafka)}; mock: librdkafka {confluent_kafka.libversion()[0]}",
         f"real_kafka: Apache Kafka {kafka_version()} (needs Java and, the first time, Maven)",
+        f"registry: Apicurio {registry_version()} (needs the same)",
         f"debezium: Debezium {debezium_version()} (needs the same)",
         f"sqs: {_say(_sqs)}",
         f"required parts: {_say(lambda: ', '.join(sorted(required())) or 'none')}",

@@ -13,11 +13,11 @@ from pathlib import Path
 from riverbridge.errors import PartMissing
 
 
-def fetched(name: str, version: str, pom: Path) -> Path:
+def fetched(name: str, version: str, pom: Path, *, unpack: bool = False) -> Path:
     """The directory with the jars that `pom` names, fetched on first use.
 
-    name, version: for people. Raises PartMissing without Java, or where the jars are not there and
-    Maven cannot get them.
+    name, version: for people. unpack: what it names is an archive with them. Raises PartMissing
+    without Java, or where the jars are not there and Maven cannot get them.
     """
     if shutil.which("java") is None:
         raise PartMissing(f"{name} needs Java 17. To get it: apt-get install default-jre")
@@ -33,8 +33,9 @@ def fetched(name: str, version: str, pom: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="making-", dir=cache) as scratch:
         made = Path(scratch) / "jars"
+        goal = "unpack-dependencies" if unpack else "copy-dependencies"
         command = [
-            "mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies",
+            "mvn", "-q", "-B", "-f", str(pom), f"dependency:{goal}",
             f"-DoutputDirectory={made}", "-DincludeScope=runtime",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=600)

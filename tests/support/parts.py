@@ -13,7 +13,18 @@ from riverbridge.errors import ConfigurationError, PartMissing
 PEERS = ("pgqueuer", "oban", "procrastinate")
 """Queues that the work bench compares with."""
 
-PARTS = ("postgres", "kafka", "real_kafka", "debezium", "sqs", "go", "browser", "deploy", *PEERS)
+PARTS = (
+    "postgres",
+    "kafka",
+    "real_kafka",
+    "registry",
+    "debezium",
+    "sqs",
+    "go",
+    "browser",
+    "deploy",
+    *PEERS,
+)
 
 
 def required() -> frozenset[str]:
