@@ -15,6 +15,7 @@ from riverbridge.console.ground import Ground
 from riverbridge.console.templating import query
 from riverbridge.errors import InvalidRequest, JobConflict, JobNotFound, JobRunning
 from riverbridge.model.job import Job
+from riverbridge.model.job_filter import FINALIZED
 from riverbridge.model.job_search import JobSearch
 from riverbridge.store import administration
 from riverbridge.store.audit import Record
@@ -53,6 +54,11 @@ class Wanted(NamedTuple):
         if wanted.sort and wanted.sort not in SORTS:
             raise Refused(400, f"sort: there is none such; use {', '.join(SORTS)}")
         return wanted
+
+    @property
+    def order(self) -> str:
+        """One of SORTS; by default the newest first, or of a state that is final the last."""
+        return self.sort or ("-time" if self.state in FINALIZED else "-id")
 
     def address(self, **changed: str) -> str:
         """The list's path with this asked for."""
@@ -100,7 +106,7 @@ def jobs(request: Request, ground: Ground) -> Response:
 
 def _found(request: Request, ground: Ground, wanted: Wanted) -> Found:
     search = wanted.search(ground)
-    sort = wanted.sort or "-id"
+    sort = wanted.order
 
     def asked(loosely: bool) -> Exchange[Found]:
         return job_search(
