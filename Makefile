@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-soak test-fanout test-order test-exactly test-ingest-kills unit check bench \
 	bench-peers docs test-postgres-matrix interop \
-	pictures test-riverui test-deploy test-image lock format clean
+	pictures test-console test-riverui test-deploy test-image lock format clean
 
 # Called with the least minor version: p is a Python of it, or empty. pyenv's need not be chosen.
 find_python = for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 \
@@ -134,6 +134,9 @@ pictures: $(DEV) ## Take the console's pictures for the docs anew: needs Chromiu
 	mkdir -p docs/images
 	RIVERBRIDGE_REQUIRE=postgres,browser RIVERBRIDGE_TEST_PICTURES=$(CURDIR)/docs/images \
 		$(BIN)/python -m pytest tests/console/test_pictures.py $(ARGS)
+
+test-console: $(DEV) ## The console on two million jobs, in a browser too: needs Chromium and ChromeDriver
+	RIVERBRIDGE_REQUIRE=postgres,browser $(BIN)/python -m pytest -s -m slow tests/console $(ARGS)
 
 test-riverui: $(DEV) ## River UI beside Python workers, in a browser too: needs Go, Chromium and ChromeDriver
 	RIVERBRIDGE_REQUIRE=postgres,go,browser $(BIN)/python -m pytest tests/interop/test_river_ui.py $(ARGS)

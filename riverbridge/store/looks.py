@@ -5,7 +5,7 @@ from __future__ import annotations
 LEAST, MOST = 50, 4_000_000
 """Jobs, or ids, of one look."""
 
-QUICK, LONG = 0.02, 0.06
+QUICK, LONG = 0.015, 0.05
 """Seconds: a look that takes less is followed by a longer one, one that takes more by a shorter."""
 
 
