@@ -136,8 +136,8 @@ pictures: $(DEV) ## Take the console's pictures for the docs anew: needs Chromiu
 	RIVERBRIDGE_REQUIRE=postgres,browser RIVERBRIDGE_TEST_PICTURES=$(CURDIR)/docs/images \
 		$(BIN)/python -m pytest tests/console/test_pictures.py $(ARGS)
 
-test-console: $(DEV) ## The console in Chromium: every page however it looks, every action, texts that would be scripts
-	RIVERBRIDGE_REQUIRE=postgres,browser $(BIN)/python -m pytest -m slow tests/console $(ARGS)
+test-console: $(DEV) ## The console in Chromium, on two million jobs too: every page however it looks, every action
+	RIVERBRIDGE_REQUIRE=postgres,browser $(BIN)/python -m pytest -s -m slow tests/console $(ARGS)
 
 test-riverui: $(DEV) ## River UI beside Python workers, in a browser too: needs Go, Chromium and ChromeDriver
 	RIVERBRIDGE_REQUIRE=postgres,go,browser $(BIN)/python -m pytest tests/interop/test_river_ui.py $(ARGS)

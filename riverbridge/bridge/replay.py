@@ -21,10 +21,12 @@ from riverbridge.engine.settling import by_halves
 from riverbridge.errors import ReplayError, TemplateError
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.replay import Replay, ReplayPlan, Skip
+from riverbridge.sql import statement
 from riverbridge.store.database import Connection, lost, transaction
 from riverbridge.store.insert import database_now
 from riverbridge.store.limits import bounded_transaction, limit_lock_waits
-from riverbridge.store.replay import Moved, ReplayTable, Selection
+from riverbridge.store.looks import next_window
+from riverbridge.store.replay import Counted, Moved, ReplayTable, Selection
 
 BATCH = 500
 """Jobs of one transaction."""
@@ -37,6 +39,9 @@ WALK = 10_000
 
 SAMPLE = 10
 """Jobs that a preview names."""
+
+RANGE = 20_000
+"""Ids of the first look that counts."""
 
 COUNT_LIMIT = 300.0
 """Seconds that counting may take: it may read the whole table."""
@@ -117,10 +122,9 @@ class Replayer:
 
     def preview(self, plan: ReplayPlan, *, patience: float = COUNT_LIMIT) -> Preview:
         """Count the jobs, and change nothing. patience: seconds that counting may take."""
-        with bounded_transaction(self._connection, patience):
-            at = database_now(self._connection)
-            selection = Selection(self._schema, plan, at)
-            counted = selection.count(self._connection)
+        at = database_now(self._connection)
+        selection = Selection(self._schema, plan, at)
+        counted = self._counted(selection, patience)
         unrouted = sum(each.jobs for each in counted if each.route is None)
         first = min((each.first_id for each in counted if each.route), default=0)
         last = max((each.last_id for each in counted if each.route), default=0)
@@ -141,6 +145,26 @@ class Replayer:
             sample += [id for id, _ in found][: SAMPLE - len(sample)]
             jobs.update(place for _, place in found if place is not None)
         return Preview(at, jobs, unrouted, sample, first, last)
+
+    def _counted(self, selection: Selection, patience: float) -> list[Counted]:
+        """Of each route and state, from look to look at a range of ids."""
+        found: dict[tuple[str | None, JobState], Counted] = {}
+        until, window = self._clock() + patience, RANGE
+        low, last = 0, -1
+        while True:
+            began = self._clock()
+            # What is left of the time is the limit of each look: the last one is cancelled by it.
+            with bounded_transaction(self._connection, max(0.001, until - began)):
+                self._connection.execute(statement("transaction/interactive"))
+                if not low:
+                    low, last = selection.bounds(self._connection)
+                for one in selection.count(self._connection, low, low + window - 1):
+                    place = (one.route, one.state)
+                    found[place] = one.joined(found[place]) if place in found else one
+            low += window
+            if low > last:
+                return list(found.values())
+            window = next_window(window, self._clock() - began)
 
     def start(self, plan: ReplayPlan, preview: Preview, *, rate: float | None = None) -> Replay:
         """A new replay of what was previewed, to be run; finished at once where that is nothing.

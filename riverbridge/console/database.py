@@ -84,6 +84,7 @@ class Database:
     @contextlib.contextmanager
     def _transaction(self, seconds: float) -> Iterator[Connection]:
         with self.connection() as connection, bounded_transaction(connection, seconds):
+            connection.execute(statement("transaction/interactive"))
             yield connection
 
     @contextlib.contextmanager

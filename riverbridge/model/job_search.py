@@ -79,8 +79,12 @@ class JobSearch(msgspec.Struct, frozen=True):
 
     @property
     def reads(self) -> bool:
-        """Whether jobs have to be read whole to tell: no index knows."""
-        return bool(self.words or self.not_words or self.errors or self.not_errors)
+        """Whether jobs have to be read to tell: no index knows."""
+        indexed = JobSearch(
+            states=self.states, ids=self.ids, kinds=self.kinds, queues=self.queues,
+            args=self.args, metadata=self.metadata, arg_paths=self.arg_paths,
+        )  # fmt: skip
+        return self != indexed
 
     def parameters(self) -> dict[str, Any]:
         """Those of `job/matching`."""

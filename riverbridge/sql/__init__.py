@@ -27,8 +27,12 @@ def statement(name: str, schema: str | None = None) -> bytes:
 
     Raises FileNotFoundError for a name that is not there.
     """
-    text = _INCLUDE.sub(lambda found: _text(f"{found.group(1)}.part"), _text(f"{name}.sql"))
+    text = _included(_text(f"{name}.sql"))
     return text.replace(MARKER, qualifier(schema)).encode()
+
+
+def _included(text: str) -> str:
+    return _INCLUDE.sub(lambda found: _included(_text(f"{found.group(1)}.part")), text)
 
 
 def _text(file: str) -> str:

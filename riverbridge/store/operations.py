@@ -6,7 +6,8 @@ by a kill too, and whoever comes next goes on with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -17,10 +18,17 @@ from riverbridge.model.job_search import JobSearch, parse_search
 from riverbridge.store.administration import job_delete_many
 from riverbridge.store.audit import Record
 from riverbridge.store.exchange import Exchange, Query
+from riverbridge.store.looks import next_window
 from riverbridge.store.search import job_search
 
 BATCH = 200
 """Jobs of one transaction."""
+
+BUDGET = 2.0
+"""Seconds that counting may take."""
+
+RANGE = 20_000
+"""Ids of the first look at what matches."""
 
 SILENCE = 20.0
 """Seconds after which an operation whose runner says nothing is somebody else's."""
@@ -67,12 +75,31 @@ def whole_search(text: str, state: str, now: datetime) -> JobSearch:
 
 
 def count_matching(
-    search: JobSearch, *, limit: int, words_in_args: bool, schema: str | None
-) -> Exchange[int]:
-    """How many jobs match, counted up to `limit`."""
-    values = search.parameters() | {"limit": limit, "words_in_args": words_in_args}
-    ((count,),) = yield Query("job/count_matching", values, schema)
-    return int(count)
+    search: JobSearch,
+    *,
+    limit: int,
+    words_in_args: bool,
+    budget: float = BUDGET,
+    monotonic: Callable[[], float] = time.monotonic,
+    schema: str | None,
+) -> Exchange[tuple[int, bool]]:
+    """How many jobs match, and whether these are all: not if they are `limit` or more, or if there
+    was no time for more."""
+    ((low, last),) = yield Query("job/bounds", {}, schema)
+    values = search.parameters() | {"words_in_args": words_in_args}
+    found, window = 0, RANGE
+    until = monotonic() + budget
+    while low <= last:
+        began = monotonic()
+        if began > until:
+            return found, False
+        high = low + window - 1
+        ((count,),) = yield Query("job/count_matching", values | {"low": low, "high": high}, schema)
+        found += count
+        if found >= limit:
+            return limit, False
+        low, window = high + 1, next_window(window, monotonic() - began)
+    return found, True
 
 
 def operation_start(
@@ -143,7 +170,6 @@ def operation_step(
         descending=False,
         after=operation.after or None,
         limit=BATCH,
-        loosely=True,
         words_in_args=words_in_args,
         schema=schema,
     )

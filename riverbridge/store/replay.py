@@ -32,6 +32,11 @@ class Counted(NamedTuple):
     first_id: int
     last_id: int
 
+    def joined(self, other: Counted) -> Counted:
+        """Both, of the same route and state."""
+        first, last = min(self.first_id, other.first_id), max(self.last_id, other.last_id)
+        return Counted(self.route, self.state, self.jobs + other.jobs, first, last)
+
 
 class Looked(NamedTuple):
     """Matching jobs by id, and up to which id was looked."""
@@ -61,12 +66,17 @@ class Selection:
         self._schema = schema
         self._parameters = _parameters(plan) | {"started_at": started_at}
 
-    def count(self, connection: Connection) -> list[Counted]:
-        """How many there are, whatever their key. This may read the whole table."""
+    def count(self, connection: Connection, low: int, high: int) -> list[Counted]:
+        """How many of these ids, both included, there are, whatever their key."""
         return [
             Counted(route, JobState(state), *rest)
-            for route, state, *rest in self._run(connection, "replay/count")
+            for route, state, *rest in self._run(connection, "replay/count", low=low, high=high)
         ]
+
+    def bounds(self, connection: Connection) -> tuple[int, int]:
+        """The lowest and the highest id of all jobs."""
+        [(low, high)] = self._run(connection, "job/bounds")
+        return low, high
 
     def look(
         self, connection: Connection, *, after_id: int, last_id: int, limit: int, walk: int

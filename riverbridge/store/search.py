@@ -1,8 +1,9 @@
 """Searching jobs, a page at a time, for people who wait for the answer.
 
-What an index tells is asked of the index. What only reading tells (words, errors, what is not so)
-is found by looks at a window of jobs each, until there is a page or the time is over: then the page
-says how far it came, and the next one goes on from there.
+What indexes know to be few is gathered and put in order. Anything else is found by walking along an
+index that has all jobs in the order asked for, by looks at so many jobs each that none takes long,
+until there is a page or the time is over: then the page says how far it came, and the next one goes
+on from there.
 """
 
 from __future__ import annotations
@@ -20,12 +21,21 @@ from riverbridge.model.job import JobState
 from riverbridge.model.job_order import JobOrder, job_order
 from riverbridge.model.job_search import JobSearch
 from riverbridge.store.exchange import Exchange, Query
+from riverbridge.store.looks import next_window
 from riverbridge.store.rows import instant_of, value_of
 
 SortBy = Literal["id", "time", "scheduled_at", "finalized_at"]
 
-WINDOW = 2000
-"""Jobs of one look, where jobs have to be read."""
+WINDOW = 500
+"""Jobs of the first look, where jobs have to be read."""
+
+WINDOW_MOST = 50_000
+
+COST_MAX = 20_000
+"""The most that gathering may cost, as the planner counts: about a tenth of a second."""
+
+COST_READING = 2_000
+"""The same where what is gathered has to be read, look by look."""
 
 BUDGET = 2.0
 """Seconds for one page."""
@@ -88,27 +98,50 @@ def job_search(
 ) -> Exchange[Found]:
     """A page of the jobs that match. Raises InvalidRequest.
 
-    sort: as of `job_list`; `time` is the instant that goes with the state. loosely: ask no index
-    for kinds and queues: slower, but each look ends in time, where the first way did not.
-    words_in_args: look for words in args too.
+    sort: as of `job_list`; `time` is the instant that goes with the state. loosely: do not gather,
+    whatever the planner thinks of it: slower, but each look ends in time. words_in_args: look for
+    words in args too.
     """
     if sort not in get_args(SortBy):
         raise InvalidRequest(f"sort: {sort} is none: use {', '.join(get_args(SortBy))}")
     if not 1 <= limit <= PAGE_MAX:
         raise InvalidRequest(f"limit: {limit} is out of range: use 1 to {PAGE_MAX}")
-    order = job_order(
-        sort, descending=descending, states=[str(state) for state in search.states] or None
-    )
+    states = [str(state) for state in search.states]
+    order = job_order(sort, descending=descending, states=states or None)
+    place = _read_cursor(after, order)
     parameters = search.parameters() | {
         "sorted_by": order.name,
         "descending": descending,
-        "loosely": loosely,
         "words_in_args": words_in_args,
     }
-    return _looks(
-        parameters, order, _read_cursor(after, order), limit, loosely or search.reads,
-        lambda started: monotonic() - started > budget, monotonic, schema,
+    window = WINDOW if search.reads else limit * 4 + 1
+    walkable = order.name == "id" or (order.name == "finalized_at" and len(states) == 1)
+    walking = walkable and loosely
+    if not walking:
+        values = {"after_id": place[0], "after_time": place[1], "window": window, "limit": limit}
+        cost = yield from _cost_of_gathering(parameters | values, schema)
+        walking = walkable and cost > (COST_READING if search.reads else COST_MAX)
+        if cost > COST_MAX and not walking:
+            raise InvalidRequest(
+                f"sort: there are too many such jobs to put them in order by {sort}: ask for one "
+                "state, for a kind or a queue, or sort by id"
+            )
+    return (
+        yield from _looks(
+            parameters | {"walking": walking}, order, place, limit, window,
+            lambda started: monotonic() - started > budget, monotonic, schema,
+        )
     )  # fmt: skip
+
+
+def _cost_of_gathering(parameters: dict[str, Any], schema: str | None) -> Exchange[float]:
+    """As the planner thinks."""
+    ((plan,),) = yield Query("job/search_plan", parameters | {"walking": False}, schema)
+    [top] = json.loads(plan) if isinstance(plan, str) else plan
+    for part in top["Plan"]["Plans"]:
+        if part.get("Subplan Name") == "CTE examined":
+            return float(part["Total Cost"])
+    raise AssertionError("the statement has a part of this name")
 
 
 def _looks(
@@ -116,16 +149,14 @@ def _looks(
     order: JobOrder,
     place: tuple[int | None, str | None],
     limit: int,
-    reads: bool,
+    window: int,
     over: Callable[[float], bool],
     monotonic: Callable[[], float],
     schema: str | None,
 ) -> Exchange[Found]:
-    started = monotonic()
+    started = began = monotonic()
     jobs: list[JobLine] = []
     examined = 0
-    # Without anything to read, one job more says whether there is a next page.
-    window = WINDOW if reads else limit * 4 + 1
     while True:
         wanted = limit - len(jobs)
         values = {"after_id": place[0], "after_time": place[1], "window": window, "limit": wanted}
@@ -143,6 +174,8 @@ def _looks(
         place = (last_id, last_moment)
         if over(started):
             return Found(jobs, _cursor(order, *place), examined, True)
+        took, began = monotonic() - began, monotonic()
+        window = next_window(window, took, WINDOW_MOST)
 
 
 def _line(text: str) -> JobLine:

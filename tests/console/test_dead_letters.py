@@ -69,7 +69,7 @@ def test_a_group_is_retried_whole_and_nothing_else(
 def test_only_the_newest_are_looked_at(
     office: Desk, look: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dead_letters, "WINDOWS", (3,))
+    monkeypatch.setattr(dead_letters, "LOOKED", 3)
     for n in range(5):
         failed(look, "ancient" if n < 2 else "new")
     page = Markup(office.get("/dead-letters").text).text
@@ -85,9 +85,11 @@ def test_it_does_not_read_the_table(look: psycopg.Connection[Any]) -> None:
         " ARRAY[jsonb_build_object('error', 'no ' || n)] FROM generate_series(1, 20000) AS n"
     )
     look.execute("ANALYZE river_job")
-    query = next(dead_letters_of(JobSearch(), window=500, words_in_args=True, schema=None))
-    rows = look.execute(b"EXPLAIN " + statement(query.name), query.parameters).fetchall()
+    query = next(dead_letters_of(JobSearch(), most=500, words_in_args=True, schema=None))
+    with look.transaction():
+        look.execute(statement("transaction/interactive"))
+        rows = look.execute(b"EXPLAIN " + statement(query.name), query.parameters).fetchall()
     plan = "\n".join(line for (line,) in rows)
     assert "Seq Scan" not in plan, plan
     assert "river_job_state_and_finalized_at_index" in plan
-    assert send(look, query)[0][2] == 501
+    assert send(look, query)[0][2] == 500

@@ -13,9 +13,13 @@ from riverbridge.console.frame import Page, Role
 from riverbridge.console.ground import Ground
 from riverbridge.console.operations import Operator
 from riverbridge.console.pages import PAGES
+from riverbridge.console.pages import operations as operations_of_console
 from riverbridge.console.pages.jobs import PAGE
+from riverbridge.model.job import JobState
 from riverbridge.model.job_search import JobSearch
+from riverbridge.store import search as search_of_store
 from riverbridge.store.exchange import Exchange, Query
+from riverbridge.store.operations import count_matching
 from riverbridge.store.search import job_search
 from tests.support.console import Desk, Markup, desk, insert
 from tests.support.database import Database
@@ -100,7 +104,7 @@ def test_a_search_that_is_cut_says_so_and_goes_on(
 ) -> None:
     look.execute(
         "INSERT INTO river_job (kind, queue, max_attempts, args)"
-        " SELECT 'k', 'q', 5, jsonb_build_object('n', n) FROM generate_series(1, 4500) AS n"
+        " SELECT 'k', 'q', 5, jsonb_build_object('n', n) FROM generate_series(1, 1200) AS n"
     )
     clock = iter(range(100))
     database = desk(tables).ground.databases["main"]
@@ -112,12 +116,70 @@ def test_a_search_that_is_cut_says_so_and_goes_on(
         )
 
     first = page(None)
-    assert (first.jobs, first.examined, first.cut) == ([], 2000, True)
+    assert (first.jobs, first.examined, first.cut) == ([], 500, True)
     second = page(first.after)
     assert (second.jobs, second.cut) == ([], True)
     last = page(second.after)
     assert [job.args for job in last.jobs] == [{"n": 7}]
     assert (last.after, last.cut) == (None, False)
+
+
+@pytest.mark.parametrize("most", [0, 1e9], ids=["walking", "gathering"])
+@pytest.mark.parametrize("sort", ["id", "time"])
+def test_each_way_to_a_page_finds_the_same_jobs(
+    tables: Database,
+    look: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    most: float,
+    sort: Any,
+) -> None:
+    """A kind that only the oldest jobs are of, and one in ten of the others."""
+    monkeypatch.setattr(search_of_store, "COST_MAX", most)
+    look.execute(
+        "INSERT INTO river_job (kind, queue, state, max_attempts, args, finalized_at)"
+        " SELECT CASE WHEN n <= 25 OR n % 10 = 0 THEN 'a' ELSE 'b' END, 'q', 'completed', 5, '{}',"
+        " now() + n * interval '1 s' FROM generate_series(1, 300) AS n"
+    )
+    wanted = JobSearch(states=(JobState.COMPLETED,), kinds=("a",))
+    database = desk(tables).ground.databases["main"]
+    found, after = [], None
+    for _ in range(10):
+        page = database.read(job_search(wanted, sort=sort, after=after, limit=7, schema=None))
+        found += [job.id for job in page.jobs]
+        if (after := page.after) is None:
+            break
+    assert found == [n for n in range(300, 0, -1) if n <= 25 or n % 10 == 0]
+
+
+def test_an_order_that_no_index_has_is_refused_where_jobs_are_too_many(
+    tables: Database, look: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(look)
+    office = desk(tables)
+    assert office.get("/jobs", sort="time").status_code == 200
+    monkeypatch.setattr(search_of_store, "COST_MAX", 0)
+    page = office.get("/jobs", sort="time")
+    assert (page.status_code, "too many such jobs" in page.text) == (400, True)
+
+
+def test_counting_ends_in_time_and_says_so(
+    tables: Database, look: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look.execute(
+        "INSERT INTO river_job (id, kind, queue, max_attempts, args)"
+        " SELECT n * 1000, 'k', 'q', 5, '{}' FROM generate_series(1, 100) AS n"
+    )
+    office = desk(tables)
+    assert "<h1>100 jobs match" in office.get("/operations/new", q="kind:k").text
+    database = office.ground.databases["main"]
+    clock = iter(range(100))
+    counting = count_matching(
+        JobSearch(kinds=("k",)), limit=99, words_in_args=True,
+        monotonic=lambda: float(next(clock)), schema=None,
+    )  # fmt: skip
+    assert database.read(counting) == (20, False)
+    monkeypatch.setattr(operations_of_console, "COUNTED", 30)
+    assert "<h1>At least 30 jobs match" in office.get("/operations/new", q="kind:k").text
 
 
 def test_args_are_found_by_their_index(tables: Database, look: psycopg.Connection[Any]) -> None:
@@ -131,7 +193,7 @@ def test_args_are_found_by_their_index(tables: Database, look: psycopg.Connectio
     look.execute("VACUUM ANALYZE river_job")  # which also ends what waits to be indexed
     search = JobSearch(args=('{"customer":{"id":7}}', '{"customer":{"id":"7"}}'))
     values = search.parameters() | {
-        "sorted_by": "id", "descending": True, "loosely": False, "words_in_args": True,
+        "sorted_by": "id", "descending": True, "walking": False, "words_in_args": True,
         "after_id": None, "after_time": None, "window": 201, "limit": 50,
     }  # fmt: skip
     plan = look.execute(b"EXPLAIN " + statement("job/search"), values, prepare=False).fetchall()

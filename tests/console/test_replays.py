@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ from riverbridge.console.frame import Role
 from riverbridge.console.known import KNOWN, Known
 from riverbridge.console.redaction import Redaction, Rule
 from riverbridge.model.replay import ReplayRoute
+from tests.support.bridge import ScriptedSink, running_bridge
 from tests.support.console import Desk, Markup, desk, insert
 from tests.support.database import Database
 from tests.support.wait import eventually
@@ -125,6 +127,65 @@ def test_a_slow_replay_is_stopped_with_the_console(
     eventually(lambda: look.execute("SELECT done FROM riverbridge_replay").fetchone() == (1,))
     bridge.close()
     assert look.execute("SELECT state, runner FROM riverbridge_replay").fetchone() == ("open", None)
+
+
+def test_a_thousand_dead_letters_cancelled_half_way(
+    tables: Database, look: psycopg.Connection[Any]
+) -> None:
+    """By their error, while a bridge delivers. One in the middle is held, where it waits."""
+    look.execute(
+        "INSERT INTO river_job"
+        " (kind, queue, state, attempt, max_attempts, args, finalized_at, errors)"
+        " SELECT 'order', 'order', 'discarded', 5, 5, jsonb_build_object('n', n), now(),"
+        "  ARRAY[jsonb_build_object('at', now(), 'attempt', 5, 'trace', '', 'error',"
+        "   CASE WHEN n <= 1000 THEN 'timed out at host ' || n ELSE 'no such order' END)]"
+        " FROM generate_series(1, 1100) AS n"
+    )
+    sink = ScriptedSink()
+    env = {"ROUTES__ORDERS__QUEUES": "order", "ROUTES__ORDERS__SINKS": "events"}
+    office = desk(tables, extra={KNOWN: Known([ROUTE])})
+    with (
+        running_bridge(tables, {"events": sink}, env),
+        tables.connect(autocommit=False) as holder,
+    ):
+        page = office.get("/replays/new", q='error:"timed out"', state="discarded", sink="events")
+        assert "1 000 jobs to replay" in Markup(page.text).text.replace("\u202f", " ")
+        holder.execute("SELECT FROM river_job WHERE args = '{\"n\": 501}' FOR UPDATE")
+        form: dict[str, Any] = {
+            "q": 'error:"timed out"',
+            "state": "discarded",
+            "sink": "events",
+            "rate": "2000",
+        }
+        assert office.post("/replays", **form, key=key_of(page.text)).status_code == 303
+        eventually(lambda: progress(office) == (500, 1000))
+        assert "running" in Markup(office.get("/replays").text).text
+        assert office.post("/replays/1/cancel").status_code == 303
+        holder.rollback()
+        eventually(lambda: not any(t.name == "replay-1" for t in threading.enumerate()))
+        assert "cancelled" in Markup(office.get("/replays").text).text
+        eventually(lambda: counted(look) == {"completed": 500, "discarded": 600})
+    assert sorted(sink.job_ids) == list(range(1, 501))
+    assert {dict(message.headers)["riverbridge-replay"] for _, message in sink.received} == {"1"}
+    told = {"search": 'error:"timed out"', "state": "discarded", "sink": "events",
+            "rate": 2000.0, "about": 1000}  # fmt: skip
+    assert look.execute(
+        "SELECT who, role, action, subject, before, after FROM riverbridge_audit ORDER BY id"
+    ).fetchall() == [
+        ("admin", "admin", "start", "replay 1", None, told),
+        ("admin", "admin", "cancel", "replay 1", {"state": "open"},
+         {"state": "cancelled", "done": 500, "skipped": 0}),
+    ]  # fmt: skip
+
+
+def progress(office: Desk) -> tuple[int, int] | None:
+    """How far the page says that the replay has come, and of how many."""
+    found = re.search(r'<progress max="(\d+)" value="(\d+)"', office.get("/replays").text)
+    return None if found is None else (int(found[2]), int(found[1]))
+
+
+def counted(look: psycopg.Connection[Any]) -> dict[str, int]:
+    return dict(look.execute("SELECT state::text, count(*) FROM river_job GROUP BY 1").fetchall())
 
 
 def test_periodic_jobs(office: Desk, look: psycopg.Connection[Any]) -> None:

@@ -23,7 +23,7 @@ def whole(path: Path) -> str:
     """The text of the file, with what it includes in its place."""
     return re.sub(
         r"/\* include (\S+) \*/",
-        lambda found: (FOLDER / f"{found.group(1)}.part").read_text(encoding="utf-8"),
+        lambda found: whole(FOLDER / f"{found.group(1)}.part"),
         path.read_text(encoding="utf-8"),
     )
 

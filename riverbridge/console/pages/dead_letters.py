@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import psycopg
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,9 +13,9 @@ from riverbridge.errors import InvalidRequest
 from riverbridge.model.job_search import without
 from riverbridge.store.dead_letters import DeadLetters, Letters, dead_letters
 
-WINDOWS = (10_000, 1_000)
-"""The newest discarded jobs that are looked at; the second where errors are so long that the first
-takes too long."""
+LOOKED = 10_000
+"""The newest discarded jobs that are looked at; fewer where errors are so long that it takes too
+long."""
 
 SHOWN = 200
 """Groups of one page."""
@@ -25,9 +24,9 @@ SHOWN = 200
 def page(request: Request, ground: Ground) -> Response:
     """The groups, of all or of a search."""
     wanted = Wanted(request.query_params.get("q", "").strip(), "discarded", "", "")
-    found, window, problem = None, WINDOWS[0], ""
+    found, problem = None, ""
     try:
-        found, window = _found(request, ground, wanted)
+        found = _found(request, ground, wanted)
     except InvalidRequest as error:
         problem = str(error)
     return ground.render(
@@ -36,28 +35,20 @@ def page(request: Request, ground: Ground) -> Response:
         status=400 if problem else 200,
         wanted=wanted,
         found=found,
-        window=window,
         shown=SHOWN,
         problem=problem,
         search_of=lambda group: search_of(wanted.text, group),
     )
 
 
-def _found(request: Request, ground: Ground, wanted: Wanted) -> tuple[DeadLetters, int]:
-    search = wanted.search(ground)
-    for window in WINDOWS:
-        exchange = dead_letters(
-            search,
-            window=window,
-            words_in_args=not ground.redaction,
-            schema=ground.database(request).schema,
-        )
-        try:
-            return ground.read(request, exchange, seconds=3.0), window
-        except psycopg.errors.QueryCanceled:
-            if window == WINDOWS[-1]:
-                raise
-    raise AssertionError("the last window returns or raises")
+def _found(request: Request, ground: Ground, wanted: Wanted) -> DeadLetters:
+    exchange = dead_letters(
+        wanted.search(ground),
+        most=LOOKED,
+        words_in_args=not ground.redaction,
+        schema=ground.database(request).schema,
+    )
+    return ground.read(request, exchange)
 
 
 def search_of(text: str, group: Letters) -> str:

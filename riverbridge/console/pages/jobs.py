@@ -16,6 +16,7 @@ from riverbridge.console.ground import Ground
 from riverbridge.console.templating import query
 from riverbridge.errors import InvalidRequest, JobConflict, JobNotFound, JobRunning
 from riverbridge.model.job import Job
+from riverbridge.model.job_filter import FINALIZED
 from riverbridge.model.job_search import JobSearch
 from riverbridge.model.view import BUILT_IN, NAME_MAX, View
 from riverbridge.store import administration
@@ -66,6 +67,11 @@ class Wanted(NamedTuple):
     def by(cls, view: View) -> Wanted:
         """What a view asks for, from its first page."""
         return cls(view.search, view.job_state, view.sort, "")
+
+    @property
+    def order(self) -> str:
+        """One of SORTS; by default the newest first, or of a state that is final the last."""
+        return self.sort or ("-time" if self.state in FINALIZED else "-id")
 
     def address(self, **changed: str) -> str:
         """The list's path with this asked for."""
@@ -124,7 +130,7 @@ def _views(request: Request, ground: Ground) -> list[tuple[str, str]]:
 
 def _found(request: Request, ground: Ground, wanted: Wanted) -> Found:
     search = wanted.search(ground)
-    sort = wanted.sort or "-id"
+    sort = wanted.order
 
     def asked(loosely: bool) -> Exchange[Found]:
         return job_search(

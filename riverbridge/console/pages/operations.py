@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 
-import psycopg
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,30 +39,28 @@ def preview(request: Request, ground: Ground) -> Response:
     sample = ground.read(
         request, job_search(search, limit=SAMPLE, words_in_args=not ground.redaction, schema=schema)
     )
+    total, all_of_them = _counted(request, ground, wanted)
     return ground.render(
         request,
         "operation_new.html",
         wanted=wanted,
-        total=_counted(request, ground, wanted),
-        limit=COUNTED,
+        total=total,
+        all_of_them=all_of_them,
         sample=sample,
         changes=[change for change in CHANGES if change.role <= visitor_of(request).role],
         key=secrets.token_urlsafe(16),
     )
 
 
-def _counted(request: Request, ground: Ground, wanted: Wanted) -> int | None:
-    """How many match, or None if that takes too long to tell."""
+def _counted(request: Request, ground: Ground, wanted: Wanted) -> tuple[int, bool]:
+    """How many match, and whether these are all."""
     exchange = count_matching(
         wanted.search(ground),
         limit=COUNTED,
         words_in_args=not ground.redaction,
         schema=ground.database(request).schema,
     )
-    try:
-        return ground.read(request, exchange, seconds=5.0)
-    except psycopg.errors.QueryCanceled:
-        return None
+    return ground.read(request, exchange)
 
 
 def start(request: Request, ground: Ground) -> Response:
@@ -85,7 +82,7 @@ def start(request: Request, ground: Ground) -> Response:
             action=change.name,
             search=wanted.text,
             job_state=wanted.state,
-            total=_counted(request, ground, wanted) or 0,
+            total=_counted(request, ground, wanted)[0],
             who=(visitor.name, visitor.role.word, visitor.way),
             schema=ground.database(request).schema,
         ),

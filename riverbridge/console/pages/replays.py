@@ -159,12 +159,15 @@ def cancel(request: Request, ground: Ground) -> Response:
     """End it where it is, whoever runs it."""
     id, database = request.path_params["id"], ground.database(request)
     with database.connection() as connection, bounded_transaction(connection, 10.0):
+        replayer = _replayer(request, ground, connection)
         try:
-            ended = _replayer(request, ground, connection).cancel(id)
+            found, ended = replayer.get(id), replayer.cancel(id)
         except ReplayError as error:
             raise Refused(409, str(error)) from None
+        # It may have come further between the two: what is told of before is its state.
         told = {"state": ended.state, "done": ended.done, "skipped": ended.skipped}
-        ground.record(request, connection, [Record("cancel", f"replay {id}", None, told)])
+        record = Record("cancel", f"replay {id}", {"state": found.state}, told)
+        ground.record(request, connection, [record])
     return done(request, "/replays", f"replay {id} is cancelled")
 
 

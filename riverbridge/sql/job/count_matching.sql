@@ -1,13 +1,10 @@
--- How many jobs match a search, counted up to a limit.
+-- How many jobs of a range of ids match a search.
 SELECT count(*)
-FROM (
-    SELECT
-    FROM /* schema */river_job AS job
-    WHERE
-    /* include job/indexed */
-    AND
-    /* include job/named */
-    AND
-    /* include job/read */
-    LIMIT %(limit)s::bigint
-) AS found
+FROM /* schema */river_job AS job
+WHERE job.id BETWEEN %(low)s::bigint AND %(high)s::bigint
+AND
+/* include job/indexed */
+AND
+/* include job/named */
+AND
+/* include job/read */
