@@ -7,6 +7,7 @@ up.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
@@ -174,6 +175,11 @@ def quantile(histogram: Sequence[int], share: float) -> float | None:
             return low + (high - low) * (wanted - below) / jobs
         below += jobs
     return BOUNDS[-1]
+
+
+def place_of(seconds: float) -> int:
+    """Where a duration counts in a histogram, as Postgres' width_bucket has it."""
+    return bisect_right(BOUNDS, seconds)
 
 
 def _count(histogram: list[int], place: int | None, jobs: int) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,15 +16,11 @@ from riverbridge.model.history import (
     Line,
     Tally,
     floor,
+    place_of,
     quantile,
 )
 
 AT = datetime(2026, 3, 4, 5, 17, 42, tzinfo=UTC)
-
-
-def place_of(seconds: float) -> int:
-    """Where a duration counts in a histogram, as Postgres' width_bucket has it."""
-    return bisect_right(BOUNDS, seconds)
 
 
 def histogram(*seconds: float) -> list[int]:
