@@ -159,7 +159,7 @@ def test_what_was_discarded_lately_is_found_by_its_index(
     )
     look.execute("ANALYZE river_job")
     values = parse_search("state:discarded finished:1h", datetime.now(UTC)).parameters() | {
-        "sorted_by": "finalized_at", "descending": True, "loosely": False, "words_in_args": True,
+        "sorted_by": "finalized_at", "descending": True, "walking": False, "words_in_args": True,
         "after_id": None, "after_time": None, "window": 201, "limit": 50,
     }  # fmt: skip
     query = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement("job/search")

@@ -51,7 +51,7 @@ def test_up_runs_both_lines_then_nothing(dsn: str) -> None:
     width = len("notification outbox sqlite jsonb and sql cleanup")
     six = re.escape("applied migration 006 [up] " + "bulk unique".ljust(width))
     assert re.fullmatch(six + r" \[[0-9]+\.[0-9]{2}m?s\]", lines[5])
-    assert lines[7].startswith("applied migration 001 [up] bridge tables [")
+    assert re.match(r"applied migration 001 \[up\] bridge tables +\[", lines[7])
     assert good(dsn, "up") == ["no migrations to apply"]
     assert good(dsn, "up", "--dry-run") == ["no migrations to apply"]
 
