@@ -107,9 +107,11 @@ def test_nothing_is_lost_when_the_bridge_is_killed_with_deliveries_out() -> None
     assert in_go or "go" not in required()
     assert result["kills"] == 3
     assert result["in_flight_at_kills"] >= 3
-    # Only what was out can come twice: at each kill it is at most a batch of 50 in each lane.
-    assert result["in_flight_at_kills"] <= 3 * 2 * 50
-    assert result["duplicates"] <= 2 * result["in_flight_at_kills"]
+    # Only what was out can come twice, to each sink: at each kill at most a batch of 50 in each
+    # lane. It is counted just before, and then a lane may have taken another batch.
+    out = 3 * 2 * 50
+    assert result["in_flight_at_kills"] <= out
+    assert result["duplicates"] <= 2 * out
 
 
 @pytest.mark.parametrize(
