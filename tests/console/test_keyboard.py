@@ -223,6 +223,7 @@ def test_escape_leaves_menus(
     assert hands.window.run("return document.querySelector('#pages').offsetHeight") == 0
 
 
+@pytest.mark.slow  # on a busy machine the browser may answer late
 def test_keys_are_listed_and_can_be_silenced(
     hands: Hands, home: House, tables: Database, look: psycopg.Connection[Any]
 ) -> None:
@@ -244,6 +245,7 @@ def test_keys_are_listed_and_can_be_silenced(
     hands.is_at("mail")
 
 
+@pytest.mark.slow  # on a busy machine the browser may answer late
 def test_the_focus_outlives_what_is_live(
     hands: Hands, home: House, tables: Database, look: psycopg.Connection[Any]
 ) -> None:

@@ -133,6 +133,7 @@ def test_no_page_does_what_its_address_says(
         unharmed(window, f"{path} {name}")
 
 
+@pytest.mark.slow  # on a busy machine the browser may answer late
 def test_what_is_watched_live_is_text(
     window: Browser, home_of_tail: House, look: psycopg.Connection[Any]
 ) -> None:

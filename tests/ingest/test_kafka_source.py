@@ -117,10 +117,10 @@ def test_a_full_queue_pauses_the_source(ground: Ground) -> None:
     with ground.receiving(intake) as receiver:
         ground.produce(bodies(30))
         eventually(lambda: len(args_of(ground.database)) == 30, within=20)
-        ground.produce(bodies(3000, first=30))
+        ground.produce(bodies(20_000, first=30))
         eventually(lambda: receiver._full, within=10)
         there = len(args_of(ground.database))
-        assert there < 3030
+        assert there < 20_030
         assert receiver.problem() is None
         with ground.database.connect() as connection:
             connection.execute("UPDATE river_job SET state = 'completed', finalized_at = now()")
