@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -52,10 +52,11 @@ class Stream:
 
 
 @contextmanager
-def tail(site: Site, query: str = "") -> Iterator[Stream]:
+def tail(site: Site, query: str = "", begun: Callable[[], None] = lambda: None) -> Iterator[Stream]:
     connection = http.client.HTTPConnection(urlsplit(site.url).netloc, timeout=30)
     connection.request("GET", f"/api/bridge/tail?q={quote(query)}")
     answer = connection.getresponse()
+    begun()
     assert (answer.status, answer.headers.get_content_type()) == (200, "text/event-stream")
     try:
         yield Stream(answer)
@@ -93,6 +94,23 @@ def test_a_job_shows_within_a_second_of_its_commit(database: Database, site: Sit
         delays = {kind: shown[kind] - at for kind, at in committed.items()}
         print({kind: round(delay, 3) for kind, delay in delays.items()})
         assert max(delays.values()) < 1.0, delays
+
+
+def test_the_answer_begins_once_no_job_can_be_missed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser says that it watches as soon as the answer begins."""
+    answered, too_early = threading.Event(), []
+
+    class Look(arrivals._Look):
+        def __init__(self, *given: Any) -> None:
+            too_early.append(answered.wait(0.5))
+            super().__init__(*given)
+
+    monkeypatch.setattr(arrivals, "_Look", Look)
+    with tail(site, begun=answered.set) as stream:
+        eventually(lambda: stream.comments)
+    assert too_early == [False]
 
 
 def test_shows_what_matches_and_hides_what_is_to_be_hidden(database: Database, site: Site) -> None:

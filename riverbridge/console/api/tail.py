@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 import anyio.to_thread
 import msgspec
@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from riverbridge.console.api.bridge import shown
-from riverbridge.console.arrivals import WATCHERS_MAX, Arrivals, Watcher
+from riverbridge.console.arrivals import WATCHERS_MAX, Arrivals
 from riverbridge.console.database import Database
 from riverbridge.console.frame import Page, Refused, Role
 from riverbridge.console.ground import Ground
@@ -38,29 +38,31 @@ _arrivals: weakref.WeakKeyDictionary[Database, Arrivals] = weakref.WeakKeyDictio
 async def tail(request: Request, ground: Ground) -> Response:
     """The jobs that are committed from now on, if they match `q`."""
     search = Wanted.of(request.query_params.get).search(ground)
-    database = ground.database(request)
-    if database not in _arrivals:
-        _arrivals[database] = Arrivals(database.open, database.schema)
-    watching = _arrivals[database].watched(asyncio.get_running_loop())
-    watcher = watching.__enter__()
-    if watcher is None:
-        watching.__exit__(None, None, None)
-        raise Refused(503, f"{WATCHERS_MAX} are watching already: try again later")
+    events = _events(request, ground, search)
+    # Before the answer begins, as a browser then says that it watches.
+    first = await anext(events)
     return StreamingResponse(
-        _events(watching, watcher, request, ground, search),
+        _all(first, events),
         media_type="text/event-stream",
         headers={"X-Accel-Buffering": "no"},
     )
 
 
-async def _events(
-    watching: AbstractContextManager[Watcher | None],
-    watcher: Watcher,
-    request: Request,
-    ground: Ground,
-    search: JobSearch,
-) -> AsyncIterator[bytes]:
-    try:
+async def _all(first: bytes, events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    async with aclosing(events):
+        yield first
+        async for event in events:
+            yield event
+
+
+async def _events(request: Request, ground: Ground, search: JobSearch) -> AsyncGenerator[bytes]:
+    """The first one comes once no job can be missed any more."""
+    database = ground.database(request)
+    if database not in _arrivals:
+        _arrivals[database] = Arrivals(database.open, database.schema)
+    with _arrivals[database].watched(asyncio.get_running_loop()) as watcher:
+        if watcher is None:
+            raise Refused(503, f"{WATCHERS_MAX} are watching already: try again later")
         ids, skipped = await watcher.next(QUIET)
         yield b"retry: 1000\n: watching\n\n"
         while True:
@@ -73,8 +75,6 @@ async def _events(
                 for line in await anyio.to_thread.run_sync(_found, request, ground, search, some):
                     yield b"id: %d\nevent: job\ndata: %s\n\n" % (line.id, msgspec.json.encode(line))
             ids, skipped = await watcher.next(QUIET)
-    finally:
-        watching.__exit__(None, None, None)
 
 
 def _found(request: Request, ground: Ground, search: JobSearch, ids: list[int]) -> list[JobLine]:
