@@ -133,7 +133,6 @@ def test_no_page_does_what_its_address_says(
         unharmed(window, f"{path} {name}")
 
 
-@pytest.mark.slow  # on a busy machine the browser may answer late
 def test_what_is_watched_live_is_text(
     window: Browser, home_of_tail: House, look: psycopg.Connection[Any]
 ) -> None:
@@ -144,6 +143,7 @@ def test_what_is_watched_live_is_text(
         insert(look, kind=text, queue=text, args={text: text})
     eventually(lambda: all(text in window.text() for text in PAYLOADS.values()))
     window.hold("\ue009", "k")
+    eventually(lambda: window.run("return !!document.querySelector('#palette[open]')"))
     window.press(PAYLOADS["an element"])
     eventually(lambda: f"Search jobs for {PAYLOADS['an element']}" in window.text())
     unharmed(window, "/tail")

@@ -67,8 +67,7 @@ class Browser:
             for key in text
             for kind in ("keyDown", "keyUp")
         ]
-        board = {"type": "key", "id": "keyboard", "actions": moves}
-        _call("POST", f"{self._session}/actions", {"actions": [board]})
+        self._type(moves)
 
     def hold(self, modifier: str, key: str) -> None:
         """Press `key` while `modifier` is down."""
@@ -78,6 +77,12 @@ class Browser:
                 ("keyDown", modifier), ("keyDown", key), ("keyUp", key), ("keyUp", modifier),
             )
         ]  # fmt: skip
+        self._type(moves)
+
+    def _type(self, moves: list[dict[str, str]]) -> None:
+        # Chromium drops what is pressed before a page was painted, which may be after it was read.
+        frame = "new Promise((painted) => requestAnimationFrame(painted))"
+        self.wait_for(f"return {frame}.then(() => {frame})")
         board = {"type": "key", "id": "keyboard", "actions": moves}
         _call("POST", f"{self._session}/actions", {"actions": [board]})
 

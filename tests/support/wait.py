@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(predicate: Callable[[], T], within: float = 10.0, every: float = 0.01) -> T:
+def eventually(predicate: Callable[[], T], within: float = 30.0, every: float = 0.01) -> T:
     """The first truthy value of `predicate()`; AssertionError after `within` seconds.
 
     An AssertionError from the predicate counts as not yet, and is the cause shown at the end.
