@@ -13,9 +13,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.testclient import TestClient
 
 from riverbridge.console.access import throttle
+from riverbridge.console.access.addresses import address_of
 from riverbridge.console.access.authentication import Authentication
 from riverbridge.console.access.hashes import PasswordHash
-from riverbridge.console.access.throttle import KEPT, Throttle, address_of
+from riverbridge.console.access.throttle import KEPT, Throttle
 from riverbridge.console.app import console
 from riverbridge.console.frame import Page, Role
 from riverbridge.console.ground import Ground

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from riverbridge.console.access.addresses import Network, address_of, within
 from riverbridge.console.access.hashes import PasswordHash, token_hash
-from riverbridge.console.access.throttle import Network, Throttle, address_of, within
+from riverbridge.console.access.throttle import Throttle
 from riverbridge.console.frame import Role, TooMany, Visitor
 
 log = logging.getLogger(__name__)

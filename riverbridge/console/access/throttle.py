@@ -7,14 +7,10 @@ any address that has not been wrong about it, once.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-
-from starlette.requests import Request
+from collections.abc import Callable, Hashable
 
 NAME = (10, 30.0)
 ADDRESS = (50, 5.0)
@@ -25,9 +21,6 @@ KEPT = 10_000
 """Addresses, and names of them, that are remembered; those that were wrong last."""
 
 _NAME_MAX = 255
-_PORT = re.compile(r"\[(?P<six>[0-9A-Fa-f:.]+)\](?::[0-9]+)?|(?P<four>[0-9.]+):[0-9]+", re.ASCII)
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Throttle:
@@ -82,43 +75,3 @@ class _Failures:
             self._forgotten.move_to_end(key)
             if len(self._forgotten) > KEPT:
                 self._forgotten.popitem(last=False)
-
-
-def address_of(request: Request, forwarded_by: Sequence[Network]) -> str:
-    """Whom a request comes from, as far as it can be known; of IPv6, the network of 64 bits.
-
-    forwarded_by: proxies that are believed what they say in X-Forwarded-For. From its end back, the
-    first address that is none of theirs counts: what is before it, anybody can have written.
-    """
-    peer = request.client.host if request.client else ""
-    address = _address(peer)
-    said = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
-    while address is not None and said and any(address in network for network in forwarded_by):
-        further = _address(said.pop())
-        if further is None:
-            break
-        address = further
-    if address is None:
-        return peer
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
-
-
-def within(request: Request, networks: Sequence[Network]) -> bool:
-    """Whether the connection comes from one of them."""
-    address = _address(request.client.host if request.client else "")
-    return address is not None and any(address in network for network in networks)
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    text = text.strip()
-    if found := _PORT.fullmatch(text):
-        text = found["six"] or found["four"]
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped
-    return address
