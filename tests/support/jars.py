@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from riverbridge.embedded.cache import cache_home
 from riverbridge.errors import PartMissing
 
 
@@ -21,8 +21,7 @@ def fetched(name: str, version: str, pom: Path, *, unpack: bool = False) -> Path
     """
     if shutil.which("java") is None:
         raise PartMissing(f"{name} needs Java 17. To get it: apt-get install default-jre")
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    cache = (Path(given) if given.startswith("/") else Path.home() / ".cache") / "riverbridge"
+    cache = cache_home()
     digest = hashlib.sha256(pom.read_bytes()).hexdigest()[:8]
     jars = cache / f"{name.split()[-1].lower()}-{version}-{digest}"
     if jars.exists():
