@@ -126,6 +126,7 @@ class Keeper:
     def obey(self, step: Step) -> None:
         """Have `step` read what is paused beside queues, and act on it. Call before `sign_on`."""
         self._obey = step
+        self.also(PAUSES, "read what is paused", step)
 
     def also(self, interval: float, name: str, step: Step) -> None:
         """Have `step` run, too, every `interval` seconds. Call before `run`."""
@@ -147,8 +148,6 @@ class Keeper:
             steps.append((30.0, "look for strangers", self._look_for_strangers))
         if self._followed is not None:
             steps.append((FIND, "find queues", self._find_queues))
-        if self._obey is not None:
-            steps.append((PAUSES, "read what is paused", self._obey))
         steps += self._further
         due = [0.0] * len(steps)
         while not stop.is_set():

@@ -326,7 +326,7 @@ class Ordered:
             lately, sought = LATELY + began - self._swept, self._since_lately
         found = self._table.sweep(connection, cursor=self._cursor, since=sought, lately=lately)
         took = self._clock() - began
-        self._next_sweep = began + max(SWEEP, took + LATELY_SHARE * took)
+        self._next_sweep = began + took + max(SWEEP, LATELY_SHARE * took)
         if self._unread:
             # What is not read yet is read in its turn, or an older one of its key is overtaken.
             later = found[bisect_right(found, self._read_to) :]
