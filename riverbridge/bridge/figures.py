@@ -9,15 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC
 from typing import NamedTuple
 
 import psycopg
 
 from riverbridge.model.history import BOUNDS, Tally, place_of
 from riverbridge.model.outcome import Delivered, Outcome
-from riverbridge.sql import statement
 from riverbridge.store import history
+from riverbridge.store.clock import database_now
 from riverbridge.store.database import Connection
 
 INTERVAL = 5.0
@@ -100,9 +99,7 @@ class Recording:
         busy = {name: counts for name, counts in taken.items() if counts.delivered or counts.failed}
         if not busy:
             return
-        row = connection.execute(statement("transaction/now")).fetchone()
-        assert row is not None  # the statement always returns a row
-        tally = Tally()
+        tally, now = Tally(), database_now(connection)
         for name, counts in busy.items():
-            tally.answered(row[0].astimezone(UTC), name, *counts)
+            tally.answered(now, name, *counts)
         history.add(connection, tally, schema=self._schema)

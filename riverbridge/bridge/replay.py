@@ -22,8 +22,8 @@ from riverbridge.errors import ReplayError, TemplateError
 from riverbridge.model.job import ClaimedJob, JobState
 from riverbridge.model.replay import Replay, ReplayPlan, Skip
 from riverbridge.sql import statement
+from riverbridge.store.clock import database_now
 from riverbridge.store.database import Connection, lost, transaction
-from riverbridge.store.insert import database_now
 from riverbridge.store.limits import bounded_transaction, limit_lock_waits
 from riverbridge.store.looks import next_window
 from riverbridge.store.replay import Counted, Moved, ReplayTable, Selection

@@ -19,8 +19,8 @@ from riverbridge.model.args import RawArgs
 from riverbridge.model.job import JobState
 from riverbridge.model.options import InsertOpts, new_job
 from riverbridge.model.unique import UniqueOpts
+from riverbridge.store.clock import database_now
 from riverbridge.store.dsn import connect
-from riverbridge.store.insert import database_now
 from riverbridge.store.limits import cut_after
 
 _job_options = options(

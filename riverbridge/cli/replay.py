@@ -23,9 +23,9 @@ from riverbridge.model.job_filter import FINALIZED, LIMIT_MAX
 from riverbridge.model.replay import Replay, ReplayFilter, ReplayPlan, plan_replay
 from riverbridge.settings import Settings
 from riverbridge.store import administration as jobs
+from riverbridge.store.clock import database_now
 from riverbridge.store.database import Connection, connector
 from riverbridge.store.exchange import carry_out
-from riverbridge.store.insert import database_now
 
 
 def _past(name: str, help: str) -> Callable[[Any], Any]:

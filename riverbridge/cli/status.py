@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -12,11 +12,11 @@ import psycopg
 
 from riverbridge.cli.database import connected, database_options
 from riverbridge.cli.shown import json_line, moment, printable, table
-from riverbridge.client.adapters.psycopg3 import send
+from riverbridge.client.adapters.psycopg3 import read
 from riverbridge.engine.keeper import SILENCE
 from riverbridge.model.durations import in_words
 from riverbridge.model.pause import Pause
-from riverbridge.sql import statement
+from riverbridge.store.clock import server_now
 from riverbridge.store.counts import (
     COUNT_MAX,
     Count,
@@ -25,11 +25,9 @@ from riverbridge.store.counts import (
     discarded_lately,
     queue_summaries,
 )
-from riverbridge.store.database import Connection
-from riverbridge.store.exchange import Exchange, Query, carry_out
+from riverbridge.store.exchange import Exchange
 from riverbridge.store.ingest import HELD_MAX, SourceSummary, source_summaries
 from riverbridge.store.leader import Seat
-from riverbridge.store.limits import bounded_transaction
 from riverbridge.store.pauses import pauses
 from riverbridge.store.workers import WorkingProcess, leader_seat, working_processes
 
@@ -63,11 +61,11 @@ def status(database_url: str | None, schema: str | None, as_json: bool) -> None:
     read, for want of a right or of time, it says why, and shows the rest.
     """
     with connected(database_url, schema, "status") as connection:
-        found: dict[str, Any] = {"at": _read(connection, _now())}
+        found: dict[str, Any] = {"at": read(connection, server_now(), LIMIT)}
         failed: dict[str, str] = {}
         for name, part in PARTS.items():
             try:
-                found[name] = _read(connection, part(schema=schema))
+                found[name] = read(connection, part(schema=schema), LIMIT)
             except psycopg.Error as error:
                 if connection.closed:
                     raise
@@ -77,18 +75,6 @@ def status(database_url: str | None, schema: str | None, as_json: bool) -> None:
         json_line(found | {"leader": leader and leader._asdict(), "unread": failed})
     else:
         _show(found, failed)
-
-
-def _now() -> Exchange[datetime]:
-    ((now,),) = yield Query("transaction/now")
-    at: datetime = now.astimezone(UTC)
-    return at
-
-
-def _read(connection: Connection, exchange: Exchange[Any]) -> Any:
-    with bounded_transaction(connection, LIMIT):
-        connection.execute(statement("transaction/read_only"))
-        return carry_out(exchange, lambda query: send(connection, query))
 
 
 def _why(error: psycopg.Error) -> str:

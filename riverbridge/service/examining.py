@@ -9,17 +9,16 @@ from typing import Literal, NamedTuple, TypeVar
 import msgspec
 import psycopg
 
-from riverbridge.client.adapters.psycopg3 import send
+from riverbridge.client.adapters.psycopg3 import read
 from riverbridge.console.pages.storage import advice, tables_of
 from riverbridge.engine.keeper import SILENCE
 from riverbridge.model.durations import in_words
 from riverbridge.settings import Settings
-from riverbridge.sql import statement
+from riverbridge.store.clock import server_now
 from riverbridge.store.counts import queue_summaries
 from riverbridge.store.database import Connection
-from riverbridge.store.exchange import Exchange, Query, carry_out
+from riverbridge.store.exchange import Exchange
 from riverbridge.store.ingest import HELD_MAX, source_summaries
-from riverbridge.store.limits import bounded_transaction
 from riverbridge.store.pauses import pauses
 from riverbridge.store.rights import missing_rights
 from riverbridge.store.storage import holders, relations
@@ -67,19 +66,11 @@ class Asking(NamedTuple):
         return self.settings.db_schema
 
     def read(self, exchange: Exchange[T]) -> T:
-        with bounded_transaction(self.connection, LIMIT):
-            self.connection.execute(statement("transaction/read_only"))
-            return carry_out(exchange, lambda query: send(self.connection, query))
+        return read(self.connection, exchange, LIMIT)
 
     def now(self) -> datetime:
-        """The server's."""
-
-        def exchange() -> Exchange[datetime]:
-            ((at,),) = yield Query("transaction/now")
-            now: datetime = at.astimezone(UTC)
-            return now
-
-        return self.read(exchange())
+        """By the server's clock."""
+        return self.read(server_now())
 
 
 def unread(name: str, error: psycopg.Error) -> Finding:

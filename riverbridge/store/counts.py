@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from riverbridge.model.job import JobState
+from riverbridge.store.clock import server_now
 from riverbridge.store.exchange import Exchange, Query
 
 COUNT_MAX = 10_000
@@ -76,20 +77,20 @@ class Discarded(msgspec.Struct, frozen=True):
 
 def state_counts(*, schema: str | None) -> Exchange[dict[JobState, Count]]:
     """The jobs in each of River's states."""
-    ((now,),) = yield Query("transaction/now")
+    at = yield from server_now()
     rows = yield Query("job/state_counts", {"limit": COUNT_MAX}, schema)
     analyzed: datetime | None = None
     if any(jobs > COUNT_MAX for _, jobs, _ in rows):
-        ((at,),) = (yield Query("job/analyzed", {}, schema)) or ((None,),)
-        analyzed = None if at is None else at.astimezone(UTC)
-    counts = dict.fromkeys(JobState, Count(0, "exact", now.astimezone(UTC)))
+        ((ended,),) = (yield Query("job/analyzed", {}, schema)) or ((None,),)
+        analyzed = None if ended is None else ended.astimezone(UTC)
+    counts = dict.fromkeys(JobState, Count(0, "exact", at))
     for state, jobs, expected in rows:
         if jobs <= COUNT_MAX:
-            counts[JobState(state)] = Count(jobs, "exact", now.astimezone(UTC))
+            counts[JobState(state)] = Count(jobs, "exact", at)
         elif expected is not None and expected > COUNT_MAX:
             counts[JobState(state)] = Count(expected, "estimated", analyzed)
         else:
-            counts[JobState(state)] = Count(COUNT_MAX, "lower_bound", now.astimezone(UTC))
+            counts[JobState(state)] = Count(COUNT_MAX, "lower_bound", at)
     return counts
 
 

@@ -16,13 +16,10 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-import psycopg
-from psycopg.rows import tuple_row
 
 from riverbridge.model.job import Job, JobState
 from riverbridge.model.json_object import read_object
 from riverbridge.model.options import AlikeJobs, InsertResult, NewJob
-from riverbridge.sql import statement
 from riverbridge.store.exchange import Exchange, Query, Rows
 from riverbridge.store.rows import read_job
 
@@ -226,12 +223,3 @@ def _results(jobs: Sequence[NewJob], rows: Rows) -> Iterator[InsertResult]:
                 job.scheduled_at or created_at,
             )
         )
-
-
-def database_now(connection: psycopg.Connection[Any]) -> datetime:
-    """The database's clock; every instant of a row is by it."""
-    with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
-        row = cursor.execute(statement("transaction/now")).fetchone()
-    assert row is not None
-    instant: datetime = row[0]
-    return instant.astimezone(UTC)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from riverbridge.model.history import Facet, Line, floor
 from riverbridge.model.job import JobState
+from riverbridge.store.clock import server_now
 from riverbridge.store.counts import Count, state_counts
-from riverbridge.store.exchange import Exchange, Query
+from riverbridge.store.exchange import Exchange
 from riverbridge.store.history import LAG, WINDOW, busiest, history
 
 RANGES: Mapping[str, tuple[int, int]] = {
@@ -59,9 +60,8 @@ def span_of(name: str, now: datetime) -> Span:
 
 def overview(name: str, *, schema: str | None) -> Exchange[Overview]:
     """All that the page of this range shows; it reads no more jobs for a longer range."""
-    ((at,),) = yield Query("transaction/now")
-    now = at.astimezone(UTC)
-    span = span_of(name, now)
+    at = yield from server_now()
+    span = span_of(name, at)
     states = yield from state_counts(schema=schema)
     lines = yield from history(
         step=span.step, since=span.instants[0], facet="all", names=[""], schema=schema
@@ -75,7 +75,7 @@ def overview(name: str, *, schema: str | None) -> Exchange[Overview]:
         found = {line.at: line for line in each if line.name == sink.name}
         of_sinks[sink.name] = [found.get(at) for at in span.instants]
     in_all = [by_instant.get(at) for at in span.instants]
-    return Overview(now, span, states, in_all, queues, kinds, sinks, of_sinks)
+    return Overview(at, span, states, in_all, queues, kinds, sinks, of_sinks)
 
 
 def _busiest(span: Span, facet: Facet, schema: str | None) -> Exchange[list[Line]]:

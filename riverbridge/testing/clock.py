@@ -8,11 +8,12 @@ knows of it, and time goes on from wherever it was set.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from riverbridge.errors import InvalidRequest
 from riverbridge.model.names import check_schema_name
+from riverbridge.store.clock import server_now
 from riverbridge.store.exchange import Exchange, Query
 from riverbridge.testing.link import AsyncLink, Link
 
@@ -34,11 +35,6 @@ class _Clock:
 
     def _follow(self) -> Exchange[None]:
         yield Query("clock/follow", {"schema": self._schema})
-
-    def _now(self) -> Exchange[datetime]:
-        ((now,),) = yield Query("transaction/now")
-        instant: datetime = now
-        return instant.astimezone(UTC)
 
     def _advance(self, by: timedelta) -> Exchange[None]:
         yield Query("clock/advance", {"seconds": by.total_seconds()}, self._schema)
@@ -76,7 +72,7 @@ class Clock(_Clock):
 
     def now(self) -> datetime:
         """What time it is for the connection; in a transaction, when that began."""
-        return self._link.perform(self._now(), 1)
+        return self._link.perform(server_now(), 1)
 
     def advance(self, by: timedelta) -> None:
         """Move it on, or back."""
@@ -106,7 +102,7 @@ class AsyncClock(_Clock):
 
     async def now(self) -> datetime:
         """As Clock.now."""
-        return await self._link.perform(self._now(), 1)
+        return await self._link.perform(server_now(), 1)
 
     async def advance(self, by: timedelta) -> None:
         """As Clock.advance."""

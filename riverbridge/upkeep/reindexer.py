@@ -12,8 +12,8 @@ from datetime import datetime
 import psycopg
 
 from riverbridge.model.schedule import CronSchedule, Schedule, following
+from riverbridge.store.clock import database_now
 from riverbridge.store.indexes import Index, drop_leftovers, find, rebuild
-from riverbridge.store.insert import database_now
 from riverbridge.store.limits import bounded_transaction, cancelled_when
 from riverbridge.upkeep.duty import Duty
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -20,7 +20,10 @@ from riverbridge.client.adapters.base import (
     open_already,
 )
 from riverbridge.sql import statement
-from riverbridge.store.exchange import Query, Rows
+from riverbridge.store.exchange import Exchange, Query, Rows, carry_out
+from riverbridge.store.limits import bounded_transaction
+
+T = TypeVar("T")
 
 Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]
@@ -33,6 +36,16 @@ def send(connection: Connection, query: Query) -> Rows:
     with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
         cursor.execute(sql, query.parameters, binary=True)
         return cursor.fetchall() if cursor.description is not None else ()
+
+
+def read(connection: Connection, exchange: Exchange[T], seconds: float) -> T:
+    """Carry out what only reads, each statement in at most `seconds`, and write nothing by mistake.
+
+    In a transaction of its own; `connection` is to be in autocommit mode and idle.
+    """
+    with bounded_transaction(connection, seconds):
+        connection.execute(statement("transaction/read_only"))
+        return carry_out(exchange, lambda query: send(connection, query))
 
 
 async def send_async(connection: AsyncConnection, query: Query) -> Rows:
