@@ -102,6 +102,10 @@ class QueueNotFound(RiverbridgeError, LookupError):
         self.name = name
 
 
+class PeriodicJobNotFound(RiverbridgeError, LookupError):
+    """No durable periodic job has the id: it has a row once a leader has seen it."""
+
+
 class ReplayError(RiverbridgeError):
     """A replay that is not there, is over, or is being run by somebody else."""
 

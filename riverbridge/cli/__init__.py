@@ -19,6 +19,7 @@ _COMMANDS = {
     "queues": ("riverbridge.cli.queues", "Look at queues, pause them and let them go on."),
     "routes": ("riverbridge.cli.pauses", "Look at routes, pause them and let them go on."),
     "sinks": ("riverbridge.cli.pauses", "Look at sinks, pause them and let them go on."),
+    "periodic": ("riverbridge.cli.periodic", "Look at periodic jobs, run them now, pause them."),
     "replay": ("riverbridge.cli.replay", "Deliver finished jobs once more."),
     "quarantine": ("riverbridge.cli.quarantine", "Look at events that could not become jobs."),
     "console": ("riverbridge.cli.console", "Serve the console alone."),

@@ -26,6 +26,7 @@ from riverbridge.errors import (
     JobConflict,
     JobNotFound,
     JobRunning,
+    PeriodicJobNotFound,
     QueueNotFound,
 )
 
@@ -43,6 +44,7 @@ WRONG_LOGIN_PAUSE = 1.0
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (JobNotFound, 404),
     (QueueNotFound, 404),
+    (PeriodicJobNotFound, 404),
     (JobConflict, 409),
     (JobRunning, 400),
     (InvalidRequest, 400),

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import psycopg
 
+from riverbridge.errors import PeriodicJobNotFound
 from riverbridge.sql import statement
 from riverbridge.store.exchange import Exchange, Query
 from riverbridge.store.rows import instant_of
@@ -30,26 +31,63 @@ class NextRun(NamedTuple):
 
 
 class StoredRun(NamedTuple):
-    """A row, locked. stale: not written for an hour, though its job is still known."""
+    """A row, locked. stale: not written for an hour, though its job is still known. asked: somebody
+    wants a run at once."""
 
     run: NextRun
     stale: bool
+    paused: bool = False
+    asked: bool = False
 
 
 class KeptRun(NamedTuple):
-    """A row as people see it."""
+    """A row as people see it. asked_at: since when a run at once is waited for."""
 
     id: str
     schedule: str
     next_run_at: datetime
     created_at: datetime
     updated_at: datetime
+    paused_at: datetime | None
+    asked_at: datetime | None
 
 
-def periodic_jobs(*, schema: str | None) -> Exchange[list[KeptRun]]:
-    """The first LISTED rows, by what runs next."""
-    rows = yield Query("periodic/list", {"limit": LISTED}, schema)
-    return [KeptRun(id_, made, *map(instant_of, instants)) for id_, made, *instants in rows]
+def periodic_jobs(*, schema: str | None, id: str | None = None) -> Exchange[list[KeptRun]]:
+    """The first LISTED rows, by what runs next; or the one of `id`, if it is there."""
+    rows = yield Query("periodic/list", {"limit": LISTED, "id": id}, schema)
+    return [_kept(*row) for row in rows]
+
+
+def _kept(
+    id: str, made: str, next_run: str, created: str, updated: str, paused: str | None,
+    asked: str | None,
+) -> KeptRun:  # fmt: skip
+    written = [instant_of(text) for text in (next_run, created, updated)]
+    return KeptRun(id, made, *written, *[text and instant_of(text) for text in (paused, asked)])
+
+
+def periodic_job(id: str, *, schema: str | None) -> Exchange[KeptRun]:
+    """The row. Raises PeriodicJobNotFound."""
+    found = yield from periodic_jobs(schema=schema, id=id)
+    if not found:
+        raise _not_there(id)
+    return found[0]
+
+
+def periodic_change(
+    id: str, change: Literal["ask", "pause", "resume"], *, schema: str | None
+) -> Exchange[None]:
+    """Have it run once, at once, paused or not; or make no other runs until it goes on. The leader
+    sees it within `LOOK` of the enqueuer. Raises PeriodicJobNotFound."""
+    if not (yield Query(f"periodic/{change}", {"id": id}, schema)):
+        raise _not_there(id)
+
+
+def _not_there(id: str) -> PeriodicJobNotFound:
+    return PeriodicJobNotFound(
+        f"there is no periodic job {id!r} here: only durable ones have a row, once a leader has "
+        "seen them; see `riverbridge periodic list`"
+    )
 
 
 def create(
@@ -69,16 +107,22 @@ def lock(
         statement("periodic/lock", schema), {"ids": list(ids)}
     )
     return [
-        StoredRun(NextRun(id_, schedule, next_run_at.replace(tzinfo=UTC)), stale)
-        for id_, schedule, next_run_at, stale in cursor.fetchall()
+        StoredRun(NextRun(id_, schedule, next_run_at.replace(tzinfo=UTC)), *flags)
+        for id_, schedule, next_run_at, *flags in cursor.fetchall()
     ]
 
 
 def advance(
     conn: psycopg.Connection, runs: Sequence[NextRun], *, schema: str | None = None
 ) -> None:
-    """Write the next runs of rows that this transaction has locked."""
+    """Write the next runs of rows that this transaction has locked; what was asked is done."""
     conn.execute(statement("periodic/advance", schema), _columns(runs))
+
+
+def asked(conn: psycopg.Connection, ids: Sequence[str], *, schema: str | None = None) -> set[str]:
+    """Those of `ids` that somebody wants to run at once."""
+    rows = conn.execute(statement("periodic/asked", schema), {"ids": list(ids)}).fetchall()
+    return {id_ for (id_,) in rows}
 
 
 def prune(

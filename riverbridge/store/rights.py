@@ -74,6 +74,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "INSERT, UPDATE ON riverbridge_replay",
         "INSERT, UPDATE, DELETE ON riverbridge_view",
         "DELETE ON riverbridge_quarantine",
+        "UPDATE (asked_at, paused_at) ON riverbridge_periodic_job",
     ),
 }  # fmt: skip
 """By what it is for, the rights as GRANT spells them; `public` stands for River's schema."""

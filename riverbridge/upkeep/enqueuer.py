@@ -24,8 +24,8 @@ from riverbridge.model.schedule import (
     runs_due,
 )
 from riverbridge.store import periodic
+from riverbridge.store.clock import database_now
 from riverbridge.store.database import lost
-from riverbridge.store.insert import database_now
 from riverbridge.store.limits import bounded_transaction, limit_lock_waits
 from riverbridge.store.periodic import NextRun
 from riverbridge.upkeep.duty import Duty
@@ -33,6 +33,9 @@ from riverbridge.upkeep.periodic import PeriodicJob, PeriodicJobs
 
 INTERVAL = 60.0
 """Seconds after which the clock and the stored runs are looked at again, whatever is due."""
+
+LOOK = 2.0
+"""Seconds between two looks for runs that somebody wants at once."""
 
 PRUNE_INTERVAL = 3600.0
 KEEP_UNKNOWN = timedelta(days=30)
@@ -45,6 +48,7 @@ lane holds its rows for less, and waiting longer would hold up the other jobs.""
 Insert = Callable[[psycopg.Connection, Sequence[NewJob]], object]
 """Inserts and announces jobs in the transaction that is open on the connection."""
 
+_NO_TABLE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 _AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 logger = logging.getLogger(__name__)
@@ -75,9 +79,10 @@ class PeriodicEnqueuer(Duty):
     or inserted is logged and holds up no other; a durable job then tries again after 1, 2, 4 …
     seconds, at most five minutes, while for any other that run is lost.
 
-    Durable jobs need version 2 of the line `riverbridge`. When their schedule has changed they go
+    Durable jobs need version 12 of the line `riverbridge`. When their schedule has changed they go
     on by the new one from now; a run that the old one still owed is made first. A job that no
-    leader has known for 30 days is forgotten.
+    leader has known for 30 days is forgotten. One that is paused goes on by its schedule and makes
+    no runs, but for those that somebody asks for.
 
     insert: how jobs get into the table. defaults: what neither a job's options nor its args say.
     now: the clock that schedules go by, the database's own.
@@ -132,8 +137,11 @@ class PeriodicEnqueuer(Duty):
         jobs = self._known()
         with bounded_transaction(conn, limit):
             read_at, now = self._clock(), self._now(conn)
+            asked = self._asked(conn, jobs.values())
             looked_at = {
-                handle: job for handle, job in jobs.items() if self._look(handle) < now + MARGIN
+                handle: job
+                for handle, job in jobs.items()
+                if self._look(handle, job.id in asked) < now + MARGIN
             }
             # The stored ones first: where the connection is gone, the others have not moved on.
             plans = self._plans_stored(conn, looked_at, now) + self._plans_in_memory(looked_at, now)
@@ -145,8 +153,9 @@ class PeriodicEnqueuer(Duty):
             self._tries.pop(plan.handle, None)
             if plan.stored is not None:
                 self._next[plan.handle] = min(plan.due.next, now + timedelta(seconds=INTERVAL))
-        wake = min(map(self._look, jobs), default=FOREVER)
-        self._wake_at = read_at + (wake - now).total_seconds()
+        wake = (min(map(self._look, jobs), default=FOREVER) - now).total_seconds()
+        durable = any(job.durable for job in jobs.values())
+        self._wake_at = read_at + (min(wake, LOOK) if durable else wake)
         return 0
 
     def _wake(self) -> None:
@@ -161,9 +170,21 @@ class PeriodicEnqueuer(Duty):
                 del memory[handle]
         return jobs
 
-    def _look(self, handle: int) -> datetime:
-        """When the job is to be looked at; at once if it is new."""
-        return max(self._next.get(handle, _AT_ONCE), self._held.get(handle, _AT_ONCE))
+    def _look(self, handle: int, asked: bool = False) -> datetime:
+        """When the job is to be looked at; at once if it is new, or a run of it is asked for."""
+        due = _AT_ONCE if asked else self._next.get(handle, _AT_ONCE)
+        return max(due, self._held.get(handle, _AT_ONCE))
+
+    def _asked(self, conn: psycopg.Connection, jobs: Iterable[PeriodicJob]) -> set[str | None]:
+        """The ids of those that somebody wants to run at once."""
+        ids = [job.id for job in jobs if job.durable and job.id]
+        if not ids:
+            return set()
+        try:
+            with conn.transaction():
+                return {*periodic.asked(conn, ids, schema=self._schema)}
+        except _NO_TABLE:
+            return set()  # which is said where the rows are locked
 
     def _plans_in_memory(self, jobs: Mapping[int, PeriodicJob], now: datetime) -> list[_Plan]:
         plans = []
@@ -195,7 +216,7 @@ class PeriodicEnqueuer(Duty):
         except psycopg.Error as error:
             if lost(conn):
                 raise
-            if isinstance(error, psycopg.errors.UndefinedTable):
+            if isinstance(error, _NO_TABLE):
                 logger.error("durable periodic jobs need a table: run `riverbridge migrate up`")
             for handle, job in durable.values():
                 self._hold(handle, job, error, now)
@@ -204,7 +225,7 @@ class PeriodicEnqueuer(Duty):
         for row in rows:
             handle, job = durable.pop(row.run.id)
             try:
-                plans.append(_Plan(handle, job, _due(job, row.run, now), row))
+                plans.append(_Plan(handle, job, _due(job, row, now), row))
             except Exception as error:
                 self._hold(handle, job, error, now)
         for handle, _ in durable.values():  # another leader has them in hand
@@ -288,7 +309,7 @@ class PeriodicEnqueuer(Duty):
         runs = []
         for row, plan in stored:
             run = NextRun(row.run.id, fingerprint(plan.job.schedule), plan.due.next)
-            if row.stale or run != row.run:
+            if row.stale or row.asked or run != row.run:
                 runs.append(run)
         if runs:
             periodic.advance(conn, runs, schema=self._schema)
@@ -314,12 +335,15 @@ class PeriodicEnqueuer(Duty):
         )
 
 
-def _due(job: PeriodicJob, run: NextRun, now: datetime) -> Due:
+def _due(job: PeriodicJob, row: periodic.StoredRun, now: datetime) -> Due:
+    run = row.run
     if run.schedule == fingerprint(job.schedule):
-        return runs_due(job.schedule, run.next_run_at, now, job.missed)
-    # Of the schedule that was, only this run is known.
-    owed = runs_due(NeverSchedule(), run.next_run_at, now, job.missed)
-    return Due(owed.runs, following(job.schedule, now))
+        due = runs_due(job.schedule, run.next_run_at, now, job.missed)
+    else:
+        # Of the schedule that was, only this run is known.
+        owed = runs_due(NeverSchedule(), run.next_run_at, now, job.missed)
+        due = Due(owed.runs, following(job.schedule, now))
+    return Due([*([] if row.paused else due.runs), *([now] if row.asked else [])], due.next)
 
 
 def _marked(opts: InsertOpts, id_: str | None) -> InsertOpts:

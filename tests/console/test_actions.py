@@ -188,6 +188,40 @@ def resume_a_queue(hand: Hand) -> None:
     assert hand.rows("SELECT name FROM river_queue WHERE paused_at IS NULL") == [("q",)]
 
 
+def a_periodic_job(hand: Hand, **columns: str) -> None:
+    hand.look.execute(
+        "INSERT INTO riverbridge_periodic_job (id, schedule, next_run_at, paused_at)"
+        " VALUES ('nightly', 'cron x', now() + '1 h'::interval, %s)",
+        [columns.get("paused_at")],
+    )
+    hand.open("/periodic")
+
+
+def run_a_periodic_job(hand: Hand) -> None:
+    a_periodic_job(hand)
+    hand.button("Run now")
+    hand.sees("periodic job nightly runs once now", "runs now")
+    assert hand.rows("SELECT asked_at IS NULL, paused_at FROM riverbridge_periodic_job") == [
+        (False, None)
+    ]
+
+
+def pause_a_periodic_job(hand: Hand) -> None:
+    a_periodic_job(hand)
+    hand.button("Pause")
+    hand.sees("periodic job nightly is paused")
+    assert hand.rows("SELECT paused_at IS NULL, asked_at FROM riverbridge_periodic_job") == [
+        (False, None)
+    ]
+
+
+def resume_a_periodic_job(hand: Hand) -> None:
+    a_periodic_job(hand, paused_at="2031-01-01Z")
+    hand.button("Resume", asked=False)
+    hand.sees("periodic job nightly goes on")
+    assert hand.rows("SELECT paused_at FROM riverbridge_periodic_job") == [(None,)]
+
+
 def pause(hand: Hand, what: str, name: str) -> None:
     hand.open("/routes")
     line = f"//tr[td/b='{name}' and .//input[@name='what' and @value='{what}']]"
@@ -292,6 +326,15 @@ ACTIONS = {
     "delete a view": Action("/views/delete", delete_a_view, [("delete", "view 1")]),
     "pause a queue": Action("/queues/pause", pause_a_queue, [("pause", "queue q")]),
     "resume a queue": Action("/queues/resume", resume_a_queue, [("resume", "queue q")]),
+    "run a periodic job": Action(
+        "/periodic/run", run_a_periodic_job, [("run", "periodic job nightly")]
+    ),
+    "pause a periodic job": Action(
+        "/periodic/pause", pause_a_periodic_job, [("pause", "periodic job nightly")]
+    ),
+    "resume a periodic job": Action(
+        "/periodic/resume", resume_a_periodic_job, [("resume", "periodic job nightly")]
+    ),
     "pause a route": Action(
         "/routes/pause", lambda hand: pause(hand, "route", "orders"), [("pause", "route orders")]
     ),

@@ -137,6 +137,12 @@ def change(office: Desk, page: Page, owner: psycopg.Connection[Any]) -> Any:
         [(about,)] = owner.execute(OPEN, [None, 0]).fetchall()
     elif page.path.startswith("/quarantine"):
         id = quarantined(owner)
+    elif page.path.startswith("/periodic"):
+        owner.execute(
+            "INSERT INTO riverbridge_periodic_job (id, schedule, next_run_at)"
+            " VALUES (%s, 's', now())",
+            [str(id)],
+        )
     elif page.path.startswith("/routes"):
         pause = (
             "INSERT INTO riverbridge_pause (what, name, paused_by) VALUES ('sink', 'events', 'a')"

@@ -199,3 +199,9 @@ def test_periodic_jobs(office: Desk, look: psycopg.Connection[Any]) -> None:
     assert "nightly waits in 5" in page
     assert "late late 5 m ago" in page
     assert "gone no leader knows it" in page
+    office.post("/periodic/pause", id="nightly")
+    office.post("/periodic/run", id="nightly")
+    assert "nightly runs now paused in 5" in Markup(office.get("/periodic").text).text
+    office.post("/periodic/resume", id="nightly")
+    assert "nightly runs now waits in 5" in Markup(office.get("/periodic").text).text
+    assert office.post("/periodic/run", id="none").status_code == 404

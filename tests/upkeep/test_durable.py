@@ -6,15 +6,21 @@ import random
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import Literal
 
 import psycopg
 import pytest
 
+from riverbridge.client.adapters.psycopg3 import send
+from riverbridge.errors import PeriodicJobNotFound
 from riverbridge.model.args import RawArgs
 from riverbridge.model.options import NewJob
 from riverbridge.model.schedule import CronSchedule, Missed, NeverSchedule, PeriodicInterval
+from riverbridge.store.exchange import carry_out
 from riverbridge.store.migrate import Migrator
-from riverbridge.upkeep.periodic import PeriodicJob
+from riverbridge.store.periodic import periodic_change
+from riverbridge.upkeep.enqueuer import LOOK, PeriodicEnqueuer
+from riverbridge.upkeep.periodic import PeriodicJob, PeriodicJobs
 from tests.support.database import Database
 from tests.support.running import at_once
 from tests.upkeep.periodical import (
@@ -47,6 +53,10 @@ def next_run(conn: psycopg.Connection, id_: str = "tick") -> float:
     assert row is not None
     seconds: float = (row[0] - START) / SECOND
     return seconds
+
+
+def by_hand(conn: psycopg.Connection, change: Literal["ask", "pause", "resume"]) -> None:
+    carry_out(periodic_change("tick", change, schema=None), lambda query: send(conn, query))
 
 
 def die(conn: psycopg.Connection, jobs: Sequence[NewJob]) -> None:
@@ -254,6 +264,98 @@ def test_a_next_run_that_was_set_by_hand_is_seen_within_a_minute(conn: psycopg.C
     wall.forward(60)
     enqueuer.step(conn, 5)
     assert (made(conn), next_run(conn)) == ([0], 15 * 3600)
+
+
+def test_a_run_at_once_comes_beside_those_of_the_schedule(conn: psycopg.Connection) -> None:
+    wall = Wall()
+    enqueuer = leader(wall, durable(EVERY_10_S), durable(EVERY_10_S, "other"))
+    enqueuer.step(conn, 5)
+    wall.forward(4)
+    by_hand(conn, "ask")
+    for _ in range(2):
+        wall.forward(1)
+        enqueuer.step(conn, 5)
+    assert (made(conn), next_run(conn)) == ([5], 10)
+    wall.forward(4)
+    enqueuer.step(conn, 5)
+    assert (made(conn), made(conn, "other")) == ([5, 10], [10])
+
+
+def test_a_job_that_is_paused_makes_no_runs_and_owes_none(conn: psycopg.Connection) -> None:
+    wall = Wall()
+    enqueuer = leader(wall, durable(EVERY_10_S, missed="run_all"))
+    enqueuer.step(conn, 5)
+    by_hand(conn, "pause")
+    for _ in range(3):
+        wall.forward(10)
+        enqueuer.step(conn, 5)
+    assert (made(conn), next_run(conn)) == ([], 40)
+    by_hand(conn, "ask")  # whoever asks, means it
+    enqueuer.step(conn, 5)
+    assert made(conn) == [30]
+    by_hand(conn, "resume")
+    wall.forward(10)
+    leader(wall, durable(EVERY_10_S, missed="run_all")).step(conn, 5)
+    assert made(conn) == [30, 40]
+
+
+def test_a_run_at_once_that_cannot_be_made_is_tried_again(
+    conn: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    wall, broken = Wall(), [True]
+
+    def constructor() -> RawArgs:
+        if broken:
+            raise OSError("no disk")
+        return RawArgs("tick", "{}")
+
+    enqueuer = leader(wall, PeriodicJob(NIGHTLY, constructor, id="tick", durable=True))
+    enqueuer.step(conn, 5)
+    by_hand(conn, "ask")
+    for _ in range(3):
+        enqueuer.step(conn, 5)
+    assert len(errors(caplog.records)) == 1  # not at each look
+    broken.clear()
+    wall.forward(1)
+    enqueuer.step(conn, 5)
+    assert made(conn) == [1]
+
+
+def test_of_two_leaders_one_makes_the_run_that_is_asked_for(
+    tables: Database, conn: psycopg.Connection
+) -> None:
+    wall = Wall()
+    one, other = leader(wall, durable(NIGHTLY)), leader(wall, durable(NIGHTLY))
+    one.step(conn, 5)
+    for _ in range(5):
+        by_hand(conn, "ask")
+        wall.forward(2)
+        both = threading.Barrier(2)
+
+        def step(enqueuer: PeriodicEnqueuer, both: threading.Barrier = both) -> None:
+            with tables.connect() as own:
+                both.wait(10)
+                enqueuer.step(own, 5)
+
+        at_once(lambda: step(one), lambda: step(other))
+    assert made(conn) == [2, 4, 6, 8, 10]
+
+
+def test_what_is_asked_for_is_looked_for_every_two_seconds(conn: psycopg.Connection) -> None:
+    clock = [0.0]
+    jobs = PeriodicJobs([durable(NIGHTLY)])
+    enqueuer = PeriodicEnqueuer(jobs, insert, now=Wall(), clock=lambda: clock[0])
+    enqueuer.step(conn, 5)
+    assert enqueuer.due == LOOK
+    jobs.clear()
+    enqueuer.step(conn, 5)
+    assert enqueuer.due > LOOK  # nothing to look for
+
+
+def test_by_hand_needs_a_row(conn: psycopg.Connection) -> None:
+    for change in ("ask", "pause", "resume"):
+        with pytest.raises(PeriodicJobNotFound, match="no periodic job 'tick'"):
+            by_hand(conn, change)
 
 
 def test_jobs_that_nobody_knows_are_forgotten_after_a_month(

@@ -4,7 +4,9 @@ SELECT
     id,
     schedule,
     next_run_at AT TIME ZONE 'UTC',
-    updated_at < now() - interval '1 hour'
+    updated_at < now() - interval '1 hour',
+    paused_at IS NOT NULL,
+    asked_at IS NOT NULL
 FROM /* schema */riverbridge_periodic_job
 WHERE id = ANY(%(ids)b::text[])
 ORDER BY id

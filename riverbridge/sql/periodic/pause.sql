@@ -1,0 +1,4 @@
+UPDATE /* schema */riverbridge_periodic_job
+SET paused_at = coalesce(paused_at, now())
+WHERE id = %(id)s::text
+RETURNING id

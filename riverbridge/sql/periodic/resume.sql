@@ -1,0 +1,4 @@
+UPDATE /* schema */riverbridge_periodic_job
+SET paused_at = NULL
+WHERE id = %(id)s::text
+RETURNING id
