@@ -20,6 +20,7 @@ from riverbridge.store.database import Connection
 from riverbridge.store.exchange import Exchange
 from riverbridge.store.ingest import HELD_MAX, source_summaries
 from riverbridge.store.pauses import pauses
+from riverbridge.store.periodic import periodic_jobs
 from riverbridge.store.rights import missing_rights
 from riverbridge.store.storage import holders, relations
 from riverbridge.store.workers import leader_seat, working_processes
@@ -185,6 +186,24 @@ def _queues(asking: Asking) -> Iterator[Finding]:
         yield Finding("queues", "ok", "none is paused, and no due job waits for long")
 
 
+def _periodic(asking: Asking) -> Iterator[Finding]:
+    good, now = True, asking.now()
+    for job in asking.read(periodic_jobs(schema=asking.schema)):
+        standing = job.standing(now)
+        if standing == "paused" and job.paused_at is not None:
+            said = f"{job.id} is paused since {_moment(job.paused_at)}"
+            do = f"riverbridge periodic resume {job.id}"
+        elif standing == "late":
+            said = f"{job.id} was to run at {_moment(job.next_run_at)}"
+            do = "see whether somebody leads, and what its log says of this job"
+        else:
+            continue
+        good = False
+        yield Finding("periodic", "warn", said, do)
+    if good:
+        yield Finding("periodic", "ok", "no durable job is late or paused")
+
+
 def _processes(asking: Asking) -> Iterator[Finding]:
     good = True
     processes = asking.read(working_processes(schema=asking.schema))
@@ -256,6 +275,7 @@ CHECKS: dict[str, Callable[[Asking], Iterator[Finding]]] = {
     "transactions": _transactions,
     "storage": _storage,
     "queues": _queues,
+    "periodic": _periodic,
     "processes": _processes,
     "leader": _leader,
     "quarantine": _sources,

@@ -14,12 +14,18 @@ from typing import Any, Literal, NamedTuple
 import psycopg
 
 from riverbridge.errors import PeriodicJobNotFound
+from riverbridge.model.schedule import LATE
 from riverbridge.sql import statement
 from riverbridge.store.exchange import Exchange, Query
 from riverbridge.store.rows import instant_of
 
 LISTED = 500
 """Rows that are listed at most."""
+
+FORGOTTEN = timedelta(hours=2)
+"""After which a row that nobody wrote is nobody's: who knows its job writes it hourly."""
+
+Standing = Literal["paused", "unknown", "late", "waits"]
 
 
 class NextRun(NamedTuple):
@@ -50,6 +56,14 @@ class KeptRun(NamedTuple):
     updated_at: datetime
     paused_at: datetime | None
     asked_at: datetime | None
+
+    def standing(self, now: datetime) -> Standing:
+        """What somebody on call wants to know of it. unknown: no leader has its job any more."""
+        if self.paused_at is not None:
+            return "paused"
+        if now - self.updated_at > FORGOTTEN and self.next_run_at < now:
+            return "unknown"
+        return "late" if now - self.next_run_at > LATE else "waits"
 
 
 def periodic_jobs(*, schema: str | None, id: str | None = None) -> Exchange[list[KeptRun]]:

@@ -82,6 +82,7 @@ def test_where_all_is_well_it_says_so(
         "ok    tables: are as this release needs them",
         "ok    clock: this machine's and the server's agree",
         "ok    queues: none is paused, and no due job waits for long",
+        "ok    periodic: no durable job is late or paused",
         "ok    processes: 1 at work",
         "ok    quarantine: holds no event",
         "ok    sink events: can be reached",
@@ -99,7 +100,16 @@ def test_what_is_wrong_comes_with_what_to_do(
     look.execute("UPDATE river_leader SET expires_at = now() - interval '1 s'")
     add(look, state="'running'", attempt="1", attempted_by="ARRAY['web-2_2026']",
         attempted_at="now() - interval '3 hours'")  # fmt: skip
+    look.execute(
+        "INSERT INTO riverbridge_periodic_job (id, schedule, next_run_at, paused_at) VALUES"
+        " ('nightly', 's', now() - interval '1 h', '2026-01-02 03:04:06Z'),"
+        " ('hourly', 's', '2026-01-02 04:00:00Z', NULL), ('later', 's', now(), NULL)"
+    )
     told = found(tables.dsn, **kafka(listening, 1))
+    assert [(level, said) for level, said, _ in told["periodic"]] == [
+        ("warn", "hourly was to run at 2026-01-02T04:00:00Z"),
+        ("warn", "nightly is paused since 2026-01-02T03:04:06Z"),
+    ]
     assert [(level, said[:22], do) for level, said, do in told["queues"]] == [
         ("warn", "a job of mail has been", "see docs/operations.md, Is it delivering?"),
         ("warn", "orders is paused since", "riverbridge queues resume orders"),

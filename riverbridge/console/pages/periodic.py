@@ -14,19 +14,11 @@ from riverbridge.store.audit import Record
 from riverbridge.store.exchange import Exchange
 from riverbridge.store.periodic import LISTED, periodic_change, periodic_job, periodic_jobs
 
-LATE = 60.0
-"""Seconds after its time at which a run that was not made is late."""
-
-FORGOTTEN = 2 * 3600.0
-"""Seconds after which a row that nobody wrote is nobody's: who knows its job writes it hourly."""
-
 
 def periodic(request: Request, ground: Ground) -> Response:
     """The list, by what runs next."""
     found = ground.read(request, periodic_jobs(schema=ground.database(request).schema))
-    return ground.render(
-        request, "periodic.html", jobs=found, listed=LISTED, late=LATE, forgotten=FORGOTTEN
-    )
+    return ground.render(request, "periodic.html", jobs=found, listed=LISTED)
 
 
 def _changing(path: str, change: Literal["ask", "pause", "resume"], past: str) -> Page:
