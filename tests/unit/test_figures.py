@@ -19,7 +19,9 @@ class Failing:
         self.error = error
         self.asked = 0
 
-    def execute(self, *_: Any, **__: Any) -> Any:
+    @property
+    def pgconn(self) -> Any:
+        """What a cursor begins with."""
         self.asked += 1
         raise self.error
 

@@ -44,6 +44,7 @@ PUBLIC = [
     "NewJob",
     "PeriodicInterval",
     "PeriodicJob",
+    "PeriodicJobNotFound",
     "PeriodicJobs",
     "PoolOptions",
     "Queue",
