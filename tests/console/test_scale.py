@@ -169,6 +169,7 @@ ADDRESSES: dict[str, list[str]] = {
         "/replays/new?state=discarded",
     ],
     "/periodic": ["/periodic"],
+    "/views": ["/views"],
     "/operations": ["/operations"],
     "/operations/new": [
         *(f"/operations/new?q={quote(text)}" for text in FEW),
