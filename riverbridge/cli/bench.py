@@ -109,14 +109,43 @@ def insert(jobs: int, rounds: int, river_go: Path | None, as_json: bool) -> None
     show_default=True,
     help="Events per backlog.",
 )
+@click.option(
+    "--bootstrap-servers",
+    metavar="HOST:PORT",
+    help="A Kafka to read from, in topics made for it. By default a broker is started.",
+)
 @_rounds(5)
 @_json
-def ingest(events: int, rounds: int, as_json: bool) -> None:
+def ingest(events: int, bootstrap_servers: str | None, rounds: int, as_json: bool) -> None:
     """A Kafka source beside its own statements sent alone.
 
     Starts a Postgres 18 with fsync on and a Kafka-protocol broker.
     """
     from riverbridge.bench.ingest import measure, steps, text
+
+    with _reporting(steps(rounds)) as progress:
+        measured = measure(
+            events=events, rounds=rounds, servers=bootstrap_servers, progress=progress
+        )
+    _show(text(measured), measured.figures() if as_json else None)
+
+
+@bench.command("ingest-sqs")
+@click.option(
+    "--events",
+    type=click.IntRange(min=500),
+    default=2000,
+    show_default=True,
+    help="Events per queue. ministack walks the whole queue for each request.",
+)
+@_rounds(5)
+@_json
+def ingest_sqs(events: int, rounds: int, as_json: bool) -> None:
+    """An SQS source beside what its server gives to receivers that do nothing else.
+
+    Starts a Postgres 18 with fsync on and an SQS server.
+    """
+    from riverbridge.bench.ingest_sqs import measure, steps, text
 
     with _reporting(steps(rounds)) as progress:
         measured = measure(events=events, rounds=rounds, progress=progress)
