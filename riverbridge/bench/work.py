@@ -34,8 +34,10 @@ RATE = 200
 """Jobs a second where they come one by one."""
 
 OURS, SQL, SLOW, LEASED = "riverbridge", "River's SQL", "2 s", "2 s, leased"
-RUNS = (OURS, SQL, *GO, *PEERS, SLOW, LEASED)
-"""What a round runs. SLOW, LEASED: ours, jobs of 2 s; without and with leases from the start."""
+PICK_UP = "one by one"
+RUNS = (OURS, SQL, *GO, *PEERS, SLOW, LEASED, PICK_UP)
+"""What a round runs. SLOW, LEASED: ours, jobs of 2 s; without and with leases from the start.
+PICK_UP: ours, jobs that come one by one."""
 
 SWEPT = 4
 """A sweep's backlogs are smaller by this."""
@@ -48,8 +50,8 @@ Progress = Callable[[str], None]
 class Scope:
     """How much is run.
 
-    jobs, slow_jobs: of a backlog. seconds: how long jobs come one by one. sweep: try the settings
-    of the Python queues first, and use the best.
+    jobs, slow_jobs: of a backlog. seconds: how long jobs come one by one, all rounds together.
+    sweep: try the settings of the Python queues first, and use the best.
     """
 
     jobs: int
@@ -64,7 +66,8 @@ class Measured:
     """Everything that was measured.
 
     rates: jobs a second of each run, one per round; what is missing has none. missing: why.
-    settings: of each Python queue. swept: jobs a second of each setting that was tried.
+    settings: of each Python queue. swept: jobs a second of each setting that was tried. pick_ups:
+    jobs that came one by one, a run per round.
     """
 
     scope: Scope
@@ -75,7 +78,7 @@ class Measured:
     settings: dict[str, Setting] = field(default_factory=dict)
     swept: dict[str, dict[Setting, float]] = field(default_factory=dict)
     rates: dict[str, list[float]] = field(default_factory=lambda: {run: [] for run in RUNS})
-    pick_up: Trickled | None = None
+    pick_ups: list[Trickled] = field(default_factory=list)
 
     def ratios(self) -> dict[str, list[float]]:
         """Ours over the others', within each round; River Go is the best of its three each time."""
@@ -92,7 +95,6 @@ class Measured:
 
     def figures(self) -> dict[str, float | None]:
         """What `--json` prints: medians of the rounds, None for what is missing."""
-        assert self.pick_up is not None
         ratios = {name: statistics.median(values) for name, values in self.ratios().items()}
         names = ["river_sql", "river_go", *PEERS]
         return {
@@ -100,15 +102,19 @@ class Measured:
             "river_sql_jobs_per_s": round(statistics.median(self.rates[SQL])),
             **{f"ratio_to_{name}": _rounded(ratios.get(f"ratio_to_{name}")) for name in names},
             "slow_jobs_ratio": _rounded(ratios["slow_jobs_ratio"]),
-            "p50_ms": round(self.pick_up.percentile(50), 3),
-            "p99_ms": round(self.pick_up.percentile(99), 3),
+            "p50_ms": round(statistics.median(self.late(50)), 3),
+            "p99_ms": round(statistics.median(self.late(99)), 3),
         }
+
+    def late(self, percent: int) -> list[float]:
+        """That percentile of each round, in milliseconds from COMMIT's return to the function."""
+        return [each.percentile(percent) for each in self.pick_ups]
 
 
 def steps(scope: Scope) -> int:
     """How often `measure` reports progress, if nothing is missing."""
     swept = sum(len(peer.swept) for peer in PEERS.values())
-    return scope.rounds * len(RUNS) + 1 + scope.sweep * swept
+    return scope.rounds * len(RUNS) + scope.sweep * swept
 
 
 def measure(scope: Scope, *, go: Path | None, peers: Path | None, progress: Progress) -> Measured:
@@ -129,20 +135,21 @@ def measure(scope: Scope, *, go: Path | None, peers: Path | None, progress: Prog
         for number in range(scope.rounds):
             for run in _order(number):
                 progress(f"round {number + 1} of {scope.rounds}: {run}")
-                if run == SQL:
+                if run == PICK_UP:
+                    found.pick_ups.append(_pick_up(ground, scope.seconds / scope.rounds))
+                elif run == SQL:
                     found.rates[run].append(pgbench.river(ground, scope.jobs))
                 elif run in workers:
                     backlog = scope.slow_jobs if run in (SLOW, LEASED) else scope.jobs
                     found.rates[run].append(jobs_per_s(ground, workers[run], backlog))
-        progress(f"{RATE} jobs a second for {scope.seconds:g} s")
-        one_by_one = river_python("latency")
-        found.pick_up = latency(
-            ground,
-            lambda dsn, file: (one_by_one.command(dsn, file), one_by_one.environment),
-            RATE,
-            scope.seconds,
-        )
     return found
+
+
+def _pick_up(ground: Ground, seconds: float) -> Trickled:
+    worker = river_python("latency")
+    return latency(
+        ground, lambda dsn, file: (worker.command(dsn, file), worker.environment), RATE, seconds
+    )
 
 
 def find(

@@ -162,7 +162,7 @@ def ingest_sqs(events: int, rounds: int, as_json: bool) -> None:
     help="Jobs per backlog of jobs that take 2 s, 500 at once.",
 )
 @_rounds(5)
-@_seconds("How long jobs come one by one.")
+@_seconds("How long jobs come one by one, all rounds together.")
 @click.option("--sweep", is_flag=True, help="Find the best settings of the other queues first.")
 @_river_go
 @click.option(
